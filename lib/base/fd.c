@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: MIT
+#include "base/fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/sys.h"
+
+void fd_close(int *fd)
+{
+	int saved = errno;
+
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -EBADF;
+	errno = saved;
+}
+
+int fd_move(int *fd)
+{
+	int taken = *fd;
+
+	*fd = -EBADF;
+	return taken;
+}
+
+int fd_above_stdio(int fd)
+{
+	int moved;
+
+	if (fd < 0 || fd > 2)
+		return fd;
+	moved = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	fd_close(&fd);
+	return moved;
+}
+
+int fd_read_all(int fd, void *data, size_t size)
+{
+	while (size > 0) {
+		ssize_t n = read(fd, data, size);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			return -ENODATA;
+		data = (char *)data + n;
+		size -= (size_t)n;
+	}
+	return 0;
+}
+
+int fd_write_all(int fd, const void *data, size_t size)
+{
+	while (size > 0) {
+		ssize_t n = write(fd, data, size);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		data = (const char *)data + n;
+		size -= (size_t)n;
+	}
+	return 0;
+}
+
+int fd_write_file_at(int dir, const char *path, const char *text)
+{
+	size_t size = 0;
+	ssize_t n;
+	int fd, r;
+
+	while (text[size])
+		size++;
+	fd = openat(dir, path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return -errno;
+	n = write(fd, text, size);
+	r = n == (ssize_t)size ? 0 : n < 0 ? -errno : -EIO;
+	fd_close(&fd);
+	return r;
+}
+
+/* MFD_EXEC and MFD_NOEXEC_SEAL came with Linux 6.3; before, the flags are unknown and not needed. */
+static int memfd_open(const char *name, bool executable)
+{
+	unsigned int flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+	int fd = sys_memfd_create(name, flags | (executable ? SYS_MFD_EXEC : SYS_MFD_NOEXEC_SEAL));
+
+	if (fd < 0 && errno == EINVAL)
+		fd = sys_memfd_create(name, flags);
+	return fd_above_stdio(fd);
+}
+
+int fd_sealed_copy(const char *name, const void *data, size_t size, bool executable)
+{
+	int fd = memfd_open(name, executable);
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	r = fd_write_all(fd, data, size);
+	if (r == 0 && executable && fchmod(fd, 0555) < 0)
+		r = -errno;
+	if (r == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+		r = -errno;
+	if (r == 0 && lseek(fd, 0, SEEK_SET) < 0)
+		r = -errno;
+	if (r < 0)
+		fd_close(&fd);
+	return r < 0 ? r : fd;
+}

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: MIT
+/*
+ * libguest: the public entry points.
+ *
+ * Theory of operation
+ *
+ *   host program, any number of threads
+ *     libguest.so   checks what it is given, execs the helper, pumps output. It never runs code of its own in
+ *       |           a forked copy of the host, and has no thread of its own.
+ *       |  SOCK_SEQPACKET, fds as SCM_RIGHTS (wire/wire.h)
+ *     launcher      the helper as exec'd: makes the keeper, writes its id maps, exits. The host has no child.
+ *     keeper        one for each host process and rootfs, PID 1 of its own user, mount and PID namespaces: with
+ *       |           it ends every guest. It holds the unpacked rootfs (the template) and clones holders.
+ *       |-- unpack  short-lived: decodes and unpacks the archive, confined to the template's tmpfs.
+ *       |-- undertaker   closes the mount namespaces of dead guests, which takes milliseconds.
+ *       |-- holder  one for each guest, PID 1 of its own user, mount, PID, UTS, IPC and network namespaces:
+ *           |       an overlay of a capped tmpfs over the template. Starts commands and reaps.
+ *           |-- command   one for each guest_run(): own session and cgroup namespace, capabilities dropped,
+ *                         no_new_privs, seccomp, execve.
+ *
+ * The host ends: the keeper sees it by the host's pidfd, and exits. A handle is closed, or its holder is killed:
+ * the holder's sockets end, which both sides see. The host kills nothing and reaps nothing but the launcher.
+ *
+ * Locks: one, over the registry of keepers (host/keeper.c). A guest has none: each guest_run() has a socket of
+ * its own to the holder.
+ */
+#include "guest/guest.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "config/config.h"
+#include "host/host.h"
+
+#define STRING_(x) #x
+#define STRING(x) STRING_(x)
+
+const char *guest_version(void)
+{
+	return STRING(GUEST_VERSION_MAJOR) "." STRING(GUEST_VERSION_MINOR) "." STRING(GUEST_VERSION_PATCH);
+}
+
+const char *guest_rootfs_description(void)
+{
+	return GUEST_ROOTFS_DESCRIPTION;
+}
+
+const char *guest_cause_name(uint32_t cause)
+{
+	static const char *const names[] = {
+		[GUEST_EXITED] = "exited",
+		[GUEST_SIGNALED] = "signaled",
+		[GUEST_TIMED_OUT] = "timed out",
+		[GUEST_OOM_KILLED] = "out of memory",
+		[GUEST_OUTPUT_LIMIT] = "output limit",
+		[GUEST_CANCELLED] = "cancelled",
+	};
+
+	if (cause >= sizeof(names) / sizeof(names[0]) || !names[cause])
+		return "unknown";
+	return names[cause];
+}
+
+/* The end of every public call that can fail. */
+static int finish(int r, struct guest_error *to, const struct guest_error *from, int saved_errno)
+{
+	if (r < 0)
+		error_copy_out(to, from);
+	errno = saved_errno;
+	return r;
+}
+
+int guest_init(struct guest **ret_guest, const struct guest_config *config, struct guest_error *err)
+{
+	struct guest_error own = { .size = sizeof(own) };
+	struct guest_config checked;
+	int saved = errno, r;
+
+	if (!ret_guest)
+		r = error_text(&own, EINVAL, GUEST_STAGE_CONFIG, "ret_guest is NULL");
+	else
+		r = config_read(&checked, config, &own);
+	if (r == 0)
+		r = host_guest_create(ret_guest, &checked, &own);
+	return finish(r, err, &own, saved);
+}
+
+static int check_handle(const struct guest *guest, struct guest_error *err)
+{
+	if (!guest)
+		return error_text(err, EINVAL, GUEST_STAGE_HANDLE, "guest is NULL");
+	if (guest->owner != getpid())
+		return error_text(err, ECHILD, GUEST_STAGE_HANDLE,
+				  "the guest belongs to the process that made it; a forked child makes its own");
+	return 0;
+}
+
+/* Give the caller as much of a result as its struct has room for. */
+static void copy_result_out(struct guest_result *to, const struct guest_result *from)
+{
+	uint32_t size = to->size ? to->size : (uint32_t)sizeof(*to);
+	size_t known = size < sizeof(*from) ? size : sizeof(*from);
+
+	memcpy((char *)to + sizeof(size), (const char *)from + sizeof(size), known - sizeof(size));
+	to->size = size;
+}
+
+int guest_run(struct guest *guest, const struct guest_command *command, struct guest_result *ret_result,
+	      struct guest_error *err)
+{
+	struct guest_error own = { .size = sizeof(own) };
+	struct guest_result result = { .size = sizeof(result) };
+	struct guest_command checked;
+	int saved = errno, r;
+
+	r = check_handle(guest, &own);
+	if (r == 0 && (!ret_result || (ret_result->size && ret_result->size < sizeof(*ret_result))))
+		r = error_text(&own, EINVAL, GUEST_STAGE_CONFIG, "ret_result is NULL, or its size is not set");
+	if (r == 0)
+		r = config_read_command(&checked, command, &own);
+	if (r == 0)
+		r = host_run(guest, &checked, &result, &own);
+	if (r == 0)
+		copy_result_out(ret_result, &result);
+	return finish(r, err, &own, saved);
+}
+
+void guest_result_clear(struct guest_result *result)
+{
+	int saved = errno;
+	uint32_t size;
+
+	if (!result)
+		return;
+	size = result->size;
+	free(result->stdout_data);
+	free(result->stderr_data);
+	memset(result, 0, sizeof(*result));
+	result->size = size;
+	errno = saved;
+}
+
+int guest_shutdown(struct guest *guest, struct guest_error *err)
+{
+	struct guest_error own = { .size = sizeof(own) };
+	int saved = errno, r;
+
+	if (!guest)
+		return 0;
+	r = check_handle(guest, &own);
+	if (r == 0) {
+		r = host_guest_end(guest, &own);
+	} else { /* our copies of the parent's fds, no more */
+		fd_close(&guest->socket);
+		fd_close(&guest->pidfd);
+		free(guest);
+	}
+	return finish(r, err, &own, saved);
+}
+
+int guest_trim(struct guest_error *err)
+{
+	int saved = errno;
+
+	(void)err;
+	keeper_trim();
+	errno = saved;
+	return 0;
+}

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Between fork and exec: only what is async-signal-safe, no stdio, no malloc. What all commands of a guest have
+ * in common (bounding set, no_new_privs, filter, no core files) they inherit from the holder.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/sys.h"
+#include "helper/helper.h"
+
+
+__attribute__((noreturn)) static void fail(const struct command *command, int errnum, int stage, const char *what)
+{
+	struct guest_error err = { .size = sizeof(err) };
+
+	/* musl's vsnprintf takes no lock and no memory */
+	error_make(&err, errnum, stage, "%s", what);
+	wire_send_failed(command->socket, &err);
+	_exit(127);
+}
+
+static void set_stdio(const struct command *command)
+{
+	for (int fd = 0; fd < 3; fd++)
+		if (dup2(command->stdio[fd], fd) < 0)
+			fail(command, errno, GUEST_STAGE_PIPE, "stdio");
+	/* all are born so; but nothing is worth more than this */
+	sys_close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
+}
+
+/* The link text of the cgroup namespace that clone() gave to this command alone. */
+static void leave_marker(const struct command *command)
+{
+	char *marker = command->slot->marker;
+	ssize_t n = readlinkat(command->proc, "self/ns/cgroup", marker, COMMAND_MARKER_SIZE - 1);
+
+	marker[n < 0 ? 0 : n] = '\0';
+}
+
+static void set_capabilities(const struct command *command)
+{
+	const struct holder *holder = command->holder;
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2];
+
+	for (int i = 0; i < 2; i++) {
+		data[i].permitted = data[i].effective = (uint32_t)(holder->capabilities >> (32 * i));
+		data[i].inheritable = (uint32_t)(holder->inheritable >> (32 * i));
+	}
+	if (sys_capset(&header, data) < 0)
+		fail(command, errno, GUEST_STAGE_CAPABILITIES, "capset");
+	if (holder->uid == 0)
+		return; /* root's exec gives the bounding set */
+	for (int capability = 0; capability < 64; capability++)
+		if (holder->inheritable >> capability & 1 &&
+		    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0) < 0)
+			fail(command, errno, GUEST_STAGE_CAPABILITIES, "ambient set");
+}
+
+static void set_credentials(const struct command *command)
+{
+	const struct holder *holder = command->holder;
+
+	if (holder->many_ids && (holder->uid | holder->gid)) {
+		prctl(PR_SET_KEEPCAPS, 1);
+		if (setresgid(holder->gid, holder->gid, holder->gid) < 0 ||
+		    setresuid(holder->uid, holder->uid, holder->uid) < 0)
+			fail(command, errno, GUEST_STAGE_CREDENTIALS, "uid and gid");
+	}
+	set_capabilities(command);
+}
+
+static void set_limits(const struct command *command)
+{
+	const struct rlimit files = { command->holder->nofile_soft, command->holder->nofile_hard };
+
+	if (setrlimit(RLIMIT_NOFILE, &files) < 0)
+		fail(command, errno, GUEST_STAGE_RLIMIT, "RLIMIT_NOFILE");
+}
+
+static void execute(const struct command *command, const char *file)
+{
+	__atomic_store_n(&command->slot->state, COMMAND_EXECUTING, __ATOMIC_RELEASE);
+	execve(file, command->argv, command->envp);
+}
+
+/* As execvp(3) does, but without its handing of scripts to a shell. */
+static int search(const struct command *command)
+{
+	const char *name = command->argv[0], *at = command->path;
+	size_t name_size = strlen(name) + 1;
+	int remembered = ENOENT;
+	char file[4096];
+
+	for (;;) {
+		size_t length = strcspn(at, ":");
+
+		if (length + 1 + name_size <= sizeof(file)) {
+			memcpy(file, at, length);
+			file[length] = '/';
+			memcpy(file + (length ? length + 1 : 0), name, name_size);
+			execute(command, file);
+			if (errno == EACCES)
+				remembered = EACCES;
+			else if (errno != ENOENT && errno != ENOTDIR)
+				return errno;
+		}
+		if (!at[length])
+			return remembered;
+		at += length + 1;
+	}
+}
+
+__attribute__((noreturn)) void command_exec(const struct command *command)
+{
+	const char *name = command->argv[0];
+	sigset_t none;
+	int errnum;
+
+	setsid();
+	leave_marker(command);
+	set_stdio(command);
+	set_limits(command);
+	set_credentials(command);
+	if (chdir(command->cwd) < 0)
+		fail(command, errno, GUEST_STAGE_CHDIR, command->cwd);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	if (strchr(name, '/')) {
+		execute(command, name);
+		errnum = errno;
+	} else {
+		errnum = name[0] ? search(command) : ENOENT;
+	}
+	fail(command, errnum, GUEST_STAGE_EXECVE, name);
+}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+#include <errno.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+
+#include "base/error.h"
+#include "base/sys.h"
+#include "helper/helper.h"
+
+/* Made by seccomp_filter.c at build time. */
+static const struct sock_filter filter_default[] = {
+#include "filter_default.inc"
+};
+
+static const struct sock_filter filter_minimal[] = {
+#include "filter_minimal.inc"
+};
+
+int confine_bounding_set(uint64_t keep, struct guest_error *err)
+{
+	for (int capability = 0; capability < 64; capability++) {
+		if (keep >> capability & 1)
+			continue;
+		if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0)
+			continue;
+		if (errno == EINVAL) /* beyond the last one that this kernel knows */
+			break;
+		return error_make(err, errno, GUEST_STAGE_CAPABILITIES, "dropping capability %d", capability);
+	}
+	return 0;
+}
+
+int confine_seccomp(bool minimal, struct guest_error *err)
+{
+	const struct sock_filter *filter = minimal ? filter_minimal : filter_default;
+	size_t count = minimal ? sizeof(filter_minimal) / sizeof(filter_minimal[0]) :
+				 sizeof(filter_default) / sizeof(filter_default[0]);
+	struct sock_fprog program = { .len = (unsigned short)count, .filter = (struct sock_filter *)filter };
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return error_make(err, errno, GUEST_STAGE_SECCOMP, "no_new_privs");
+	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) < 0)
+		return error_make(err, errno, GUEST_STAGE_SECCOMP, "installing the filter");
+	return 0;
+}

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The holder: PID 1 of a guest. A fork of the keeper that never execs inside the guest's user namespace and is
+ * not dumpable, so that ptrace, /proc/1/mem and pidfd_getfd are refused even to CAP_SYS_PTRACE in the guest. It
+ * starts commands, reaps, and ends when the host says so or is gone; with it ends every process of the guest.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <net/if.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/sys.h"
+#include "helper/helper.h"
+
+static union {
+	struct wire_run run;
+	char bytes[WIRE_MAX];
+} message;
+
+/* Until the keeper has written our maps. It cannot die in between: we would, too. */
+static void wait_for_go(const struct keeper *keeper)
+{
+	while (!__atomic_load_n(keeper->go, __ATOMIC_ACQUIRE))
+		sys_futex_wait(keeper->go, 0, NULL);
+}
+
+static int bring_up_loopback(struct guest_error *err)
+{
+	struct ifreq request = { .ifr_name = "lo" };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), r = 0;
+
+	request.ifr_flags = IFF_UP | IFF_RUNNING;
+	if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &request) < 0)
+		r = error_make(err, errno, GUEST_STAGE_NETWORK, "bringing lo up");
+	fd_close(&fd);
+	return r;
+}
+
+static int name_and_network(const struct holder_plan *plan, struct guest_error *err)
+{
+	const char *hostname = wire_string(plan->create, plan->create->hostname);
+
+	if (!hostname || sethostname(hostname, strlen(hostname)) < 0)
+		return error_make(err, errno, GUEST_STAGE_HOSTNAME, "hostname");
+	return plan->create->flags & WIRE_CREATE_NET ? bring_up_loopback(err) : 0;
+}
+
+/* What commands inherit is set once, here: their start pays nothing for it. */
+static int confine(const struct holder_plan *plan, struct guest_error *err)
+{
+	const struct rlimit no_core = { 0, 0 };
+	int r;
+
+	if (setrlimit(RLIMIT_CORE, &no_core) < 0)
+		return error_make(err, errno, GUEST_STAGE_RLIMIT, "core");
+	r = confine_bounding_set(plan->create->capabilities, err);
+	return r < 0 ? r : confine_seccomp(plan->create->flags & WIRE_CREATE_NO_SECCOMP, err);
+}
+
+static int watch(int poll, int fd, void *what)
+{
+	struct epoll_event event = { .events = EPOLLIN, .data.ptr = what };
+
+	return epoll_ctl(poll, EPOLL_CTL_ADD, fd, &event);
+}
+
+static int open_fds(struct holder *holder, struct guest_error *err)
+{
+	sigset_t child;
+
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
+	holder->signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+	holder->poll = epoll_create1(EPOLL_CLOEXEC);
+	holder->null = fd_above_stdio(open("/dev/null", O_RDONLY | O_CLOEXEC));
+	if (holder->signals < 0 || holder->poll < 0 || holder->null < 0 ||
+	    watch(holder->poll, holder->socket, &holder->socket) < 0 ||
+	    watch(holder->poll, holder->signals, &holder->signals) < 0)
+		return error_make(err, errno, GUEST_STAGE_HELPER, "holder's fds");
+	holder->slots = mmap(NULL, RUN_SLOTS * sizeof(*holder->slots), PROT_READ | PROT_WRITE,
+			     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	return holder->slots == MAP_FAILED ? error_make(err, errno, GUEST_STAGE_MEMORY, "slots") : 0;
+}
+
+static int setup(struct holder *holder, const struct holder_plan *plan, struct guest_error *err)
+{
+	int r;
+
+	prctl(PR_SET_NAME, "guest-holder");
+	sys_close_range(KEEPER_GUEST_FDS, ~0U, 0);
+	wait_for_go(plan->keeper);
+	/* nobody may look into us from here on; the keeper has opened what it needs */
+	prctl(PR_SET_DUMPABLE, 0);
+	r = name_and_network(plan, err);
+	if (r == 0)
+		r = holder->proc = holder_tree(plan, err);
+	keeper_close_fds(plan->keeper);
+	wire_close_fds(plan->trees, plan->trees_count);
+	if (r >= 0)
+		r = open_fds(holder, err);
+	return r < 0 ? r : confine(plan, err);
+}
+
+static void serve(struct holder *holder)
+{
+	int fds[WIRE_FDS_MAX], r;
+	size_t fds_count = 0;
+
+	r = wire_receive(holder->socket, &message, sizeof(message), fds, &fds_count, 1);
+	if (r == WIRE_RUN && fds_count >= 1 && message.run.header.size >= sizeof(message.run))
+		run_start(holder, &message.run, fds, fds_count);
+	else if (r == WIRE_SHUTDOWN || r == -EPIPE)
+		_exit(0);
+	else if (r >= 0)
+		wire_close_fds(fds, fds_count);
+}
+
+__attribute__((noreturn)) static void holder_loop(struct holder *holder)
+{
+	struct signalfd_siginfo info;
+	struct epoll_event events[16];
+
+	for (;;) {
+		int n = epoll_wait(holder->poll, events, 16, -1);
+		bool reap = false, request = false;
+
+		for (int i = 0; i < n; i++) {
+			if (events[i].data.ptr == &holder->socket)
+				request = true;
+			else if (events[i].data.ptr == &holder->signals)
+				reap = true;
+			else
+				run_cancel(holder, events[i].data.ptr);
+		}
+		/* last, since it frees runs that the events name */
+		if (reap) {
+			(void)!read(holder->signals, &info, sizeof(info));
+			run_reap(holder);
+		}
+		if (request)
+			serve(holder);
+	}
+}
+
+__attribute__((noreturn)) void holder_main(const struct holder_plan *plan)
+{
+	struct guest_error err = { .size = sizeof(err) };
+	struct wire_plain ready;
+	struct holder holder = {
+		.uid = plan->create->uid,
+		.gid = plan->create->gid,
+		.many_ids = plan->keeper->map.ids_count > 1,
+		.nofile_soft = plan->create->nofile_soft,
+		.nofile_hard = plan->create->nofile_hard,
+		.capabilities = plan->create->capabilities,
+		.inheritable = plan->create->inheritable,
+	};
+	int self;
+
+	holder.socket = plan->socket;
+	if (setup(&holder, plan, &err) < 0)
+		helper_fail(holder.socket, &err);
+	self = fd_above_stdio(sys_pidfd_open(getpid(), 0));
+	if (self < 0 || wire_send(holder.socket, &ready, sizeof(ready), WIRE_READY, &self, 1, 1) < 0)
+		_exit(1);
+	fd_close(&self);
+	holder_loop(&holder);
+}

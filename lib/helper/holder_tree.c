@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: MIT
+/*
+ * A guest's tree, by mount(2): a tmpfs with the guest's caps at /guest, in it the writable layer of an overlay
+ * over the keeper's /template, and on that overlay /proc, /dev and what the caller wants; then pivot_root.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/sys.h"
+#include "helper/helper.h"
+
+#define ROOT "/guest/root"
+
+static int make_directory(const char *path, mode_t mode, struct guest_error *err)
+{
+	if (mkdir(path, mode) == 0)
+		return 0;
+	return error_make(err, errno, GUEST_STAGE_MOUNT, "mkdir %s", path);
+}
+
+/* The writable layer's own directories: what the overlay needs, and what the rootfs lacks. */
+static int make_layer(const struct holder_plan *plan, struct guest_error *err)
+{
+	const struct {
+		const char *path;
+		mode_t mode;
+		bool wanted;
+	} places[] = {
+		{ "/guest/root", 0755, true },
+		{ "/guest/work", 0755, true },
+		{ "/guest/shm", 01777, true },
+		{ "/guest/upper", 0755, true },
+		{ "/guest/upper/proc", 0555, plan->keeper->missing & KEEPER_MISSING_PROC },
+		{ "/guest/upper/dev", 0755, plan->keeper->missing & KEEPER_MISSING_DEV },
+		{ "/guest/upper/tmp", 01777, plan->keeper->missing & KEEPER_MISSING_TMP },
+		{ "/guest/upper/run", 0755, plan->keeper->missing & KEEPER_MISSING_RUN },
+		{ "/guest/upper/etc", 0755,
+		  plan->keeper->missing & KEEPER_MISSING_ETC || plan->create->flags & WIRE_CREATE_ETC },
+	};
+	char data[96];
+	int r;
+
+	snprintf(data, sizeof(data), "mode=755,size=%llu,nr_inodes=%llu",
+		 (unsigned long long)plan->create->writable_bytes,
+		 (unsigned long long)plan->create->writable_inodes);
+	r = helper_mount("guest", "/guest", "tmpfs", MS_NOSUID | MS_NODEV, data, GUEST_STAGE_MOUNT, err);
+	umask(0);
+	for (size_t i = 0; r == 0 && i < sizeof(places) / sizeof(places[0]); i++)
+		if (places[i].wanted)
+			r = make_directory(places[i].path, places[i].mode, err);
+	umask(022);
+	return r;
+}
+
+static int write_file(const char *path, const char *text, struct guest_error *err)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644), r;
+
+	r = fd < 0 ? -errno : fd_write_all(fd, text, strlen(text));
+	fd_close(&fd);
+	return r < 0 ? error_make(err, -r, GUEST_STAGE_MOUNT, "writing %s", path + strlen("/guest/upper")) : 0;
+}
+
+/* Written into the layer before the overlay is there, so that nothing of the rootfs is followed. */
+static int write_etc(const struct holder_plan *plan, struct guest_error *err)
+{
+	const char *hostname = wire_string(plan->create, plan->create->hostname);
+	const char *resolv_conf = wire_string(plan->create, plan->create->resolv_conf);
+	char text[256];
+	int r;
+
+	if (!(plan->create->flags & WIRE_CREATE_ETC))
+		return 0;
+	snprintf(text, sizeof(text), "%s\n", hostname);
+	r = write_file("/guest/upper/etc/hostname", text, err);
+	snprintf(text, sizeof(text),
+		 "127.0.0.1\tlocalhost\n127.0.1.1\t%s\n::1\tlocalhost ip6-localhost ip6-loopback\n", hostname);
+	if (r == 0)
+		r = write_file("/guest/upper/etc/hosts", text, err);
+	if (r == 0)
+		r = write_file("/guest/upper/etc/resolv.conf", resolv_conf ? resolv_conf : "", err);
+	return r;
+}
+
+static int mount_overlay(struct guest_error *err)
+{
+	int r = helper_mount("overlay", ROOT, "overlay", MS_NOSUID | MS_NODEV,
+			     "lowerdir=/template,upperdir=/guest/upper,workdir=/guest/work,userxattr",
+			     GUEST_STAGE_MOUNT_OVERLAY, err);
+
+	if (r == -EPERM || r == -ENODEV || r == -EINVAL)
+		return error_remedy(err, r == -ENODEV ? "load the kernel module: modprobe overlay" :
+							"overlayfs in a user namespace needs Linux 5.11 or later");
+	return r;
+}
+
+static int mount_devices(const struct holder_plan *plan, struct guest_error *err)
+{
+	const char *pts = plan->keeper->map.ids_count > 5 ? "newinstance,ptmxmode=0666,mode=0620,gid=5" :
+							    "newinstance,ptmxmode=0666,mode=0620";
+	int r;
+
+	r = helper_mount("/dev", ROOT "/dev", NULL, MS_BIND | MS_REC, NULL, GUEST_STAGE_MOUNT, err);
+	if (r == 0)
+		r = helper_mount("devpts", ROOT "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, pts,
+				 GUEST_STAGE_MOUNT, err);
+	if (r == 0)
+		r = helper_mount("/guest/shm", ROOT "/dev/shm", NULL, MS_BIND, NULL, GUEST_STAGE_MOUNT, err);
+	return r;
+}
+
+static int mask_proc(const struct holder_plan *plan, struct guest_error *err)
+{
+	char path[64];
+	struct stat st;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && keeper_masks[i]; i++) {
+		if (!(plan->keeper->masks >> i & 1))
+			continue;
+		snprintf(path, sizeof(path), ROOT "/proc/%s", keeper_masks[i]);
+		if (stat(path, &st) < 0)
+			continue;
+		r = helper_mount(S_ISDIR(st.st_mode) ? "/empty" : "/dev/null", path, NULL, MS_BIND, NULL,
+				 GUEST_STAGE_MOUNT_PROC, err);
+	}
+	return r;
+}
+
+/*
+ * What the kernel counts per user on the host too, and nested user namespaces, by which a command would get
+ * capabilities anew. Files that this kernel does not have are no gap.
+ */
+static void cap_quotas(void)
+{
+	(void)fd_write_file_at(AT_FDCWD, ROOT "/proc/sys/user/max_user_namespaces", "0");
+	(void)fd_write_file_at(AT_FDCWD, ROOT "/proc/sys/user/max_inotify_instances", "32");
+}
+
+static int mount_proc(const struct holder_plan *plan, struct guest_error *err)
+{
+	int r;
+
+	r = helper_mount("proc", ROOT "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL,
+			 GUEST_STAGE_MOUNT_PROC, err);
+	if (r < 0)
+		return r;
+	cap_quotas();
+	r = helper_mount(ROOT "/proc/sys", ROOT "/proc/sys", NULL, MS_BIND, NULL, GUEST_STAGE_MOUNT_PROC, err);
+	if (r == 0)
+		r = helper_mount(NULL, ROOT "/proc/sys", NULL,
+				 MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL,
+				 GUEST_STAGE_MOUNT_PROC, err);
+	return r < 0 ? r : mask_proc(plan, err);
+}
+
+static int apply_mounts(const struct holder_plan *plan, struct guest_error *err)
+{
+	int root, r;
+
+	if (plan->create->mounts_count == 0)
+		return 0;
+	root = open(ROOT, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0)
+		return error_make(err, errno, GUEST_STAGE_MOUNT_USER, "opening the root");
+	r = mounts_apply(plan, root, err);
+	fd_close(&root);
+	return r;
+}
+
+/* pivot_root(2), "pivot_root(".", ".")": the old root ends up on top of the new one, and is detached. */
+static int enter(struct guest_error *err)
+{
+	if (chdir(ROOT) < 0 || sys_pivot_root(".", ".") < 0)
+		return error_make(err, errno, GUEST_STAGE_PIVOT_ROOT, "guest");
+	if (umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
+		return error_make(err, errno, GUEST_STAGE_PIVOT_ROOT, "detaching the old root");
+	return 0;
+}
+
+int holder_tree(const struct holder_plan *plan, struct guest_error *err)
+{
+	int proc, r;
+
+	r = make_layer(plan, err);
+	if (r == 0)
+		r = write_etc(plan, err);
+	if (r == 0)
+		r = mount_overlay(err);
+	if (r == 0)
+		r = mount_devices(plan, err);
+	if (r == 0)
+		r = mount_proc(plan, err);
+	if (r == 0)
+		r = apply_mounts(plan, err);
+	if (r == 0)
+		r = enter(err);
+	if (r < 0)
+		return r;
+	proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return proc < 0 ? error_make(err, errno, GUEST_STAGE_MOUNT_PROC, "opening /proc") : proc;
+}

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The keeper: PID 1 of its own PID namespace, one for each host process and rootfs. It builds the tree that
+ * guests share (keeper_tree.c), then makes a holder for each CREATE on the control socket. It ends, and with it
+ * all guests, when the host does: that is seen by the host's pidfd, since the socket's end never comes while a
+ * forked copy of the host still has it.
+ *
+ * It has two mount namespaces. In its own there is nothing of the host, so that a guest's start does not depend
+ * on the host's mount table. Where binds have to be made by path (a host that is not root), an earlier one that
+ * still has the host's tree at /host is kept, for guests with binds only.
+ *
+ * Tearing a guest's mounts down takes the kernel milliseconds. So the keeper holds each guest's mount namespace
+ * open, and when the holder is dead gives it to the undertaker, a process that does nothing but close it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <poll.h>
+#include <grp.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/sys.h"
+#include "helper/helper.h"
+
+const char *const keeper_masks[] = {
+	"kcore", "keys", "key-users", "kallsyms", "timer_list", "sched_debug", "latency_stats",
+	"sysrq-trigger", "kmsg", "kpagecount", "kpageflags", "vmallocinfo", "acpi", "scsi", "asound", NULL,
+};
+
+struct keeper_guest {
+	struct keeper_guest *next;
+	pid_t pid;
+	int mount_ns;
+};
+
+static struct keeper_guest *guests;
+
+static union {
+	struct wire_create create;
+	struct wire_plain plain;
+	char bytes[WIRE_MAX];
+} message;
+
+/* Until the maps are written every id is 65534, and nothing can be created. */
+static int become_root(struct guest_error *err)
+{
+	if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
+		return error_make(err, errno, GUEST_STAGE_CREDENTIALS, "becoming root of the user namespace");
+	setgroups(0, NULL); /* EPERM where setgroups is denied; then the host's groups stay, unmapped */
+	/* changing ids clears it, and with it the right to write the holders' uid_map */
+	prctl(PR_SET_DUMPABLE, 1);
+	setsid();
+	return 0;
+}
+
+/* Which files of /proc can this user open at all? The others need no mask. */
+static uint32_t masks_needed(int proc)
+{
+	uint32_t masks = 0;
+
+	for (size_t i = 0; keeper_masks[i]; i++) {
+		int fd = openat(proc, keeper_masks[i], O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+		if (fd < 0 && errno != ENOENT)
+			fd = openat(proc, keeper_masks[i], O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+		if (fd >= 0 || (errno != ENOENT && errno != EACCES && errno != EPERM))
+			masks |= 1U << i;
+		fd_close(&fd);
+	}
+	return masks;
+}
+
+/*
+ * Inotify instances and watches count against the host's user as well, in each namespace up to the host's:
+ * what all guests together may have stays below half of the host's default (128 instances).
+ */
+static void cap_quotas(void)
+{
+	(void)fd_write_file_at(AT_FDCWD, "/proc/sys/user/max_inotify_instances", "64");
+	(void)fd_write_file_at(AT_FDCWD, "/proc/sys/user/max_fanotify_groups", "8");
+}
+
+static int start_undertaker(struct keeper *keeper, struct guest_error *err)
+{
+	int sockets[2];
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
+		return error_make(err, errno, GUEST_STAGE_HELPER, "socketpair");
+	pid = fork();
+	if (pid < 0)
+		return error_make(err, errno, GUEST_STAGE_HELPER, "fork");
+	if (pid == 0) {
+		int fds[WIRE_FDS_MAX];
+		size_t count;
+
+		prctl(PR_SET_NAME, "guest-undertake");
+		if (dup2(sockets[1], HELPER_CONTROL_FD) < 0)
+			_exit(1);
+		sys_close_range(HELPER_CONTROL_FD + 1, ~0U, 0);
+		while (wire_receive(HELPER_CONTROL_FD, &message, sizeof(message), fds, &count, 0) >= 0)
+			wire_close_fds(fds, count);
+		_exit(0);
+	}
+	close(sockets[1]);
+	keeper->undertaker = sockets[0];
+	return 0;
+}
+
+/* From here on the keeper's own mount namespace has nothing of the host. */
+static int leave_host_tree(struct keeper *keeper, struct guest_error *err)
+{
+	if (!keeper->map.privileged) {
+		keeper->host_tree_ns = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+		if (keeper->host_tree_ns < 0 || unshare(CLONE_NEWNS) < 0)
+			return error_make(err, errno, GUEST_STAGE_MOUNT, "second mount namespace");
+	}
+	if (umount2("/host", MNT_DETACH) < 0)
+		return error_make(err, errno, GUEST_STAGE_PIVOT_ROOT, "detaching the host's tree");
+	keeper->mount_ns = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	return keeper->mount_ns < 0 ? error_make(err, errno, GUEST_STAGE_MOUNT, "/proc/self/ns/mnt") : 0;
+}
+
+static int keeper_setup(struct keeper *keeper, const struct wire_start *start, int rootfs, int unpacker,
+			int rootfs_tree, struct guest_error *err)
+{
+	sigset_t child;
+	int r = become_root(err);
+
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
+	keeper->signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (r == 0 && keeper->signals < 0)
+		r = error_make(err, errno, GUEST_STAGE_HELPER, "signalfd");
+	if (r == 0)
+		r = keeper_tree(keeper, start, rootfs, unpacker, rootfs_tree, err);
+	if (r == 0)
+		r = leave_host_tree(keeper, err);
+	if (r == 0)
+		r = start_undertaker(keeper, err);
+	if (r < 0)
+		return r;
+	keeper->masks = masks_needed(keeper->proc);
+	cap_quotas();
+	keeper->go = mmap(NULL, sizeof(*keeper->go), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	return keeper->go == MAP_FAILED ? error_make(err, errno, GUEST_STAGE_MEMORY, "mmap") : 0;
+}
+
+void keeper_close_fds(const struct keeper *keeper)
+{
+	int fds[] = { keeper->control,	    keeper->host,	keeper->proc,	keeper->mount_ns,
+		      keeper->host_tree_ns, keeper->undertaker, keeper->signals };
+
+	wire_close_fds(fds, sizeof(fds) / sizeof(fds[0]));
+}
+
+static pid_t clone_holder(const struct holder_plan *plan, struct guest_error *err)
+{
+	const struct keeper *keeper = plan->keeper;
+	bool host_tree = plan->create->flags & WIRE_CREATE_HOST_TREE;
+	unsigned long flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | SIGCHLD;
+	pid_t pid;
+
+	if (plan->create->flags & WIRE_CREATE_NET)
+		flags |= CLONE_NEWNET;
+	if (host_tree && setns(keeper->host_tree_ns, CLONE_NEWNS) < 0)
+		return error_make(err, errno, GUEST_STAGE_MOUNT_USER, "entering the host's tree");
+	*keeper->go = 0;
+	pid = sys_clone(flags, NULL);
+	if (pid == 0)
+		holder_main(plan);
+	if (pid < 0)
+		error_make(err, errno, GUEST_STAGE_CLONE, "a guest's namespaces");
+	if (pid < 0 && err->code == -ENOSPC)
+		error_remedy(err, "raise sysctl user.max_user_namespaces, max_mnt_namespaces, max_net_namespaces...");
+	if (host_tree && setns(keeper->mount_ns, CLONE_NEWNS) < 0)
+		_exit(1); /* cannot go on with the host's tree in view */
+	return pid < 0 ? err->code : pid;
+}
+
+/* An fd of the new guest's mount namespace. The holder can be looked into only until its maps are there. */
+static int open_mount_ns(const struct keeper *keeper, pid_t pid)
+{
+	char path[32];
+	int low, fd;
+
+	snprintf(path, sizeof(path), "%d/ns/mnt", pid);
+	low = openat(keeper->proc, path, O_RDONLY | O_CLOEXEC);
+	fd = low < 0 ? low : fcntl(low, F_DUPFD_CLOEXEC, KEEPER_GUEST_FDS);
+	fd_close(&low);
+	return fd;
+}
+
+static int finish_holder(struct keeper *keeper, const struct wire_create *create, pid_t pid,
+			 struct guest_error *err)
+{
+	struct keeper_guest *guest = calloc(1, sizeof(*guest));
+	int r;
+
+	if (!guest)
+		return error_make(err, ENOMEM, GUEST_STAGE_MEMORY, "guest");
+	guest->pid = pid;
+	guest->mount_ns = open_mount_ns(keeper, pid);
+	if (guest->mount_ns < 0) {
+		free(guest);
+		return error_make(err, errno, GUEST_STAGE_CLONE, "opening the guest's mount namespace");
+	}
+	guest->next = guests;
+	guests = guest;
+	r = idmap_write_nested(&keeper->map, keeper->proc, pid, create->uid, create->gid, err);
+	if (r < 0)
+		return r;
+	__atomic_store_n(keeper->go, 1, __ATOMIC_RELEASE);
+	sys_futex_wake(keeper->go);
+	return 0;
+}
+
+static void create_guest(struct keeper *keeper, int *fds, size_t fds_count)
+{
+	struct guest_error err = { .size = sizeof(err) };
+	struct holder_plan plan = {
+		.keeper = keeper,
+		.create = &message.create,
+		.socket = fds[0],
+		.trees = fds + 1,
+		.trees_count = fds_count - 1,
+	};
+	pid_t pid = clone_holder(&plan, &err);
+
+	if (pid > 0 && finish_holder(keeper, &message.create, pid, &err) < 0)
+		kill(pid, SIGKILL);
+	if (err.code < 0)
+		wire_send_failed(fds[0], &err);
+	wire_close_fds(fds, fds_count);
+}
+
+static void bury(struct keeper *keeper, pid_t pid)
+{
+	struct keeper_guest **link = &guests, *guest;
+	struct wire_plain plain;
+
+	while (*link && (*link)->pid != pid)
+		link = &(*link)->next;
+	guest = *link;
+	if (!guest)
+		return;
+	*link = guest->next;
+	if (guest->mount_ns >= 0)
+		(void)wire_send(keeper->undertaker, &plain, sizeof(plain), WIRE_SHUTDOWN, &guest->mount_ns, 1, 1);
+	fd_close(&guest->mount_ns);
+	free(guest);
+}
+
+static void reap(struct keeper *keeper)
+{
+	struct signalfd_siginfo info;
+	pid_t pid;
+
+	(void)!read(keeper->signals, &info, sizeof(info));
+	while ((pid = waitpid(-1, NULL, WNOHANG)) > 0)
+		bury(keeper, pid);
+}
+
+/* A message of the host. Returns false when the host has closed the socket. */
+static bool serve(struct keeper *keeper)
+{
+	int fds[WIRE_FDS_MAX], r;
+	size_t fds_count = 0;
+
+	r = wire_receive(keeper->control, &message, sizeof(message), fds, &fds_count, 1);
+	if (r == WIRE_CREATE && fds_count >= 1 && message.create.header.size >= sizeof(message.create))
+		create_guest(keeper, fds, fds_count);
+	else if (r >= 0)
+		wire_close_fds(fds, fds_count);
+	return r != -EPIPE;
+}
+
+__attribute__((noreturn)) static void keeper_loop(struct keeper *keeper)
+{
+	struct pollfd poll_fds[3] = {
+		{ .fd = keeper->control, .events = POLLIN },
+		{ .fd = keeper->host, .events = POLLIN },
+		{ .fd = keeper->signals, .events = POLLIN },
+	};
+
+	for (;;) {
+		if (poll(poll_fds, 3, -1) < 0 && errno != EINTR)
+			_exit(1);
+		if (poll_fds[1].revents)
+			_exit(0);
+		if (poll_fds[2].revents)
+			reap(keeper);
+		if (poll_fds[0].revents && !serve(keeper))
+			_exit(0);
+	}
+}
+
+__attribute__((noreturn)) void keeper_main(struct keeper *keeper, const struct wire_start *start, int rootfs,
+					   int unpacker, int go)
+{
+	struct guest_error err = { .size = sizeof(err) };
+	int fds[WIRE_FDS_MAX];
+	size_t fds_count = 0;
+
+	/* the launcher has written the maps; if it died instead, so do we */
+	if (wire_receive(go, &message, sizeof(message), fds, &fds_count, 0) != WIRE_READY)
+		_exit(1);
+	fd_close(&go);
+	keeper->host_tree_ns = -EBADF;
+	if (keeper_setup(keeper, start, rootfs, unpacker, fds_count > 0 ? fds[0] : -EBADF, &err) < 0)
+		helper_fail(keeper->control, &err);
+	fd_close(&rootfs);
+	fd_close(&unpacker);
+	wire_close_fds(fds, fds_count);
+	if (wire_send_plain(keeper->control, WIRE_READY) < 0)
+		_exit(1);
+	keeper_loop(keeper);
+}

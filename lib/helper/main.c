@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The launcher: what the library execs. It makes the keeper in its new namespaces, writes the keeper's id
+ * maps (only a process outside may), hands the keeper's pidfd to the host, and exits; so the host has no child.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/sys.h"
+#include "helper/helper.h"
+
+static union {
+	struct wire_start start;
+	char bytes[WIRE_MAX];
+} message;
+
+int helper_mount(const char *source, const char *target, const char *type, unsigned long flags,
+		 const char *data, int stage, struct guest_error *err)
+{
+	if (mount(source, target, type, flags, data) == 0)
+		return 0;
+	return error_make(err, errno, stage, "%s on %s", type ? type : source ? source : "flags", target);
+}
+
+void helper_fail(int socket, const struct guest_error *err)
+{
+	wire_send_failed(socket, err);
+	_exit(1);
+}
+
+/*
+ * The host may have given us anything: its stdio (which nobody shall wait for), fds, blocked or ignored
+ * signals, an odd umask. Signals stay blocked in keepers and holders, which read them from a signalfd.
+ */
+static void normalise(void)
+{
+	struct rlimit files;
+	sigset_t all;
+	int null;
+
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	for (int sig = 1; sig < NSIG; sig++)
+		signal(sig, SIG_DFL);
+	null = open("/dev/null", O_RDWR);
+	for (int fd = 0; fd < 3; fd++)
+		if (null < 0)
+			close(fd);
+		else if (fd != null)
+			dup2(null, fd);
+	if (null > 2)
+		close(null);
+	fcntl(HELPER_CONTROL_FD, F_SETFD, FD_CLOEXEC);
+	sys_close_range(HELPER_CONTROL_FD + 1, ~0U, 0);
+	umask(022);
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max; /* the keeper has an fd for each guest */
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+	prctl(PR_SET_NAME, "guest-keeper");
+}
+
+static int read_number(const char *file)
+{
+	char text[16] = "";
+	int fd = open(file, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+
+	fd_close(&fd);
+	return n <= 0 ? -1 : text[0] == '0' ? 0 : 1;
+}
+
+/* A kernel or a host can refuse user namespaces in several ways; each has its own remedy. */
+static int explain_clone(int errnum, struct guest_error *err)
+{
+	int r = error_make(err, errnum, GUEST_STAGE_CLONE, "user namespace");
+	struct stat root, real_root;
+
+	if (errnum == ENOSPC || errnum == EUSERS)
+		return error_remedy(err, "user namespaces are off or used up on this host: raise sysctl "
+					 "user.max_user_namespaces (it is 0 or reached)");
+	if (errnum == EINVAL || errnum == ENOSYS)
+		return error_remedy(err, "this kernel is built without user namespaces (CONFIG_USER_NS)");
+	if (errnum != EPERM && errnum != EACCES)
+		return r;
+	if (read_number("/proc/sys/kernel/unprivileged_userns_clone") == 0)
+		return error_remedy(err, "sysctl kernel.unprivileged_userns_clone=1 allows it");
+	if (prctl(PR_GET_SECCOMP) > 0)
+		return error_remedy(err, "a seccomp filter of the container refuses it: run the container with "
+					 "one that allows user namespaces (docker: --security-opt seccomp=...)");
+	if (stat("/", &root) == 0 && stat("/proc/1/root/", &real_root) == 0 &&
+	    (root.st_ino != real_root.st_ino || root.st_dev != real_root.st_dev))
+		return error_remedy(err, "this program runs in a chroot, where the kernel refuses user "
+					 "namespaces: use pivot_root or a container instead");
+	return error_remedy(err, "this process runs in a chroot, has no id of its own, or a security module "
+				 "forbids user namespaces");
+}
+
+static pid_t clone_keeper(int *ret_pidfd)
+{
+	unsigned long flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_PIDFD;
+	struct clone_args args = {
+		.flags = flags,
+		.pidfd = (uint64_t)(uintptr_t)ret_pidfd,
+		.exit_signal = SIGCHLD,
+	};
+	pid_t pid = sys_clone3(&args);
+
+	/* containers' filters answer clone3 with ENOSYS, since they cannot look into its arguments */
+	if (pid < 0 && errno == ENOSYS)
+		pid = sys_clone(flags | SIGCHLD, ret_pidfd);
+	return pid;
+}
+
+/* A rootfs directory of a host that is root, mounted so that the keeper's root owns what the host's owns. */
+static int idmapped_rootfs(int rootfs, int user_ns, struct guest_error *err)
+{
+	struct mount_attr attr = {
+		.attr_set = MOUNT_ATTR_IDMAP | MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV,
+		.userns_fd = (uint64_t)user_ns,
+	};
+	int tree = sys_open_tree(rootfs, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+	int r;
+
+	if (tree < 0)
+		return error_make(err, errno, GUEST_STAGE_ROOTFS, "open_tree of the rootfs directory");
+	if (sys_mount_setattr(tree, "", AT_EMPTY_PATH, &attr) == 0)
+		return tree;
+	r = error_make(err, errno, GUEST_STAGE_ROOTFS, "the rootfs directory cannot be mounted idmapped");
+	if (r == -EINVAL)
+		r = error_remedy(err, "its file system cannot do that on this kernel: give a tar of it, put it on "
+				      "ext4, xfs or btrfs, or run as an ordinary user");
+	fd_close(&tree);
+	return r;
+}
+
+struct launch {
+	const struct wire_start *start;
+	int rootfs, unpacker;
+	struct keeper keeper;
+};
+
+/* Clone the keeper, write its maps, tell it to go on. */
+static int launch_once(struct launch *launch, struct guest_error *err)
+{
+	struct wire_keeper answer = { .ids_count = launch->keeper.map.ids_count };
+	int go[2], fds[2] = { -1, -1 }, tree = -EBADF, proc, r;
+	struct wire_plain plain;
+	char path[32];
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, go) < 0)
+		return error_make(err, errno, GUEST_STAGE_HELPER, "socketpair");
+	pid = clone_keeper(&fds[0]);
+	if (pid < 0)
+		return explain_clone(errno, err);
+	if (pid == 0) {
+		close(go[0]);
+		keeper_main(&launch->keeper, launch->start, launch->rootfs, launch->unpacker, go[1]);
+	}
+	close(go[1]);
+	proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	r = proc < 0 ? error_make(err, errno, GUEST_STAGE_UID_MAP, "opening /proc") :
+		       idmap_write(&launch->keeper.map, proc, pid, err);
+	if (r == 0 && launch->keeper.map.privileged) {
+		snprintf(path, sizeof(path), "%d/ns/user", pid);
+		fds[1] = openat(proc, path, O_RDONLY | O_CLOEXEC);
+	}
+	if (r == 0 && fds[1] >= 0 && launch->start->rootfs == WIRE_ROOTFS_DIRECTORY) {
+		tree = idmapped_rootfs(launch->rootfs, fds[1], err);
+		r = tree < 0 ? tree : 0;
+	}
+	if (r == 0)
+		r = wire_send(launch->keeper.control, &answer, sizeof(answer), WIRE_KEEPER, fds,
+			      fds[1] >= 0 ? 2 : 1, 0);
+	if (r == 0)
+		r = wire_send(go[0], &plain, sizeof(plain), WIRE_READY, &tree, tree >= 0 ? 1 : 0, 0);
+	if (r < 0) {
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+	}
+	close(go[0]);
+	fd_close(&proc);
+	return r;
+}
+
+int main(void)
+{
+	static struct launch launch;
+	struct guest_error err = { .size = sizeof(err) };
+	int fds[WIRE_FDS_MAX], r;
+	size_t fds_count;
+
+	normalise();
+	r = wire_receive(HELPER_CONTROL_FD, &message, sizeof(message), fds, &fds_count, 0);
+	if (r != WIRE_START || fds_count < 2)
+		return 1;
+	launch.start = &message.start;
+	launch.keeper.control = HELPER_CONTROL_FD;
+	launch.keeper.host = fds[0];
+	launch.rootfs = fds[1];
+	launch.unpacker = fds_count > 2 ? fds[2] : -EBADF;
+	r = idmap_plan(&launch.keeper.map, &err);
+	if (r == 0)
+		r = launch_once(&launch, &err);
+	if (r < 0 && launch.keeper.map.by_newuidmap && err.stage == GUEST_STAGE_UID_MAP) {
+		idmap_single(&launch.keeper.map);
+		r = launch_once(&launch, &err);
+	}
+	if (r < 0)
+		helper_fail(HELPER_CONTROL_FD, &err);
+	return 0;
+}

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Runs at build time: prints a seccomp filter as the initialisers of an array of struct sock_filter.
+ *
+ *     seccomp_filter default|minimal
+ *
+ * The filter is a deny list that answers with an errno, never a kill, so that programs can do without what they
+ * do not get. Every process of a guest has it, the holder too once it is set up.
+ *
+ *   ENOSYS   foreign system call tables (i386, x32), what is newer than this list, and clone3, whose arguments a
+ *            filter cannot read: C libraries fall back on clone
+ *   EPERM    what is of use only against the kernel or the host
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* The last system call that this list was checked against: map_shadow_stack, Linux 6.7. */
+#define NEWEST_SYSCALL 453
+
+#define LOW_32_BITS 0xffffffffULL
+
+static const char *const denied[] = {
+	/* modules, other kernels, the machine */
+	"create_module", "delete_module", "finit_module", "get_kernel_syms", "init_module", "query_module",
+	"kexec_file_load", "kexec_load", "reboot", "swapon", "swapoff", "acct", "quotactl", "quotactl_fd",
+	"syslog", "ioperm", "iopl", "nfsservctl", "vhangup", "uselib", "sysfs", "_sysctl", "ustat",
+	/* clocks */
+	"settimeofday", "stime", "clock_settime", "clock_settime64", "clock_adjtime", "clock_adjtime64", "adjtimex",
+	/* mounts and namespaces: a guest's are made by its holder */
+	"mount", "umount", "umount2", "pivot_root", "move_mount", "open_tree", "fsopen", "fsconfig", "fsmount",
+	"fspick", "mount_setattr", "setns", "open_by_handle_at", "fanotify_init",
+	/* large parts of the kernel that are often broken, or count against the host's user */
+	"bpf", "perf_event_open", "userfaultfd", "add_key", "keyctl", "request_key", "lookup_dcookie",
+	"modify_ldt", "vm86", "vm86old", "kcmp", "move_pages", "mbind", "migrate_pages",
+	"process_madvise", "name_to_handle_at",
+};
+
+static const char *const absent[] = {
+	"clone3", "io_uring_setup", "io_uring_enter", "io_uring_register",
+};
+
+static const uint64_t namespace_flags[] = {
+	CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWNET, CLONE_NEWIPC, CLONE_NEWUTS, 0x00000080 /* time */,
+};
+
+/* Putting characters into a terminal that the host shares with the guest. */
+static const uint64_t denied_ioctls[] = { TIOCSTI, TIOCLINUX };
+
+static const int allowed_families[] = { AF_UNSPEC, AF_UNIX, AF_INET, AF_INET6, AF_NETLINK };
+
+static int failed;
+
+static void deny(scmp_filter_ctx context, const char *name, int errnum, unsigned int count,
+		 struct scmp_arg_cmp compare)
+{
+	int number = seccomp_syscall_resolve_name(name);
+
+	if (number == __NR_SCMP_ERROR) /* older libseccomp; the kernel then has it above NEWEST_SYSCALL */
+		return;
+	if (seccomp_rule_add(context, SCMP_ACT_ERRNO((uint16_t)errnum), number, count, compare) < 0)
+		failed = 1;
+}
+
+static void deny_always(scmp_filter_ctx context, const char *name, int errnum)
+{
+	deny(context, name, errnum, 0, (struct scmp_arg_cmp){ 0 });
+}
+
+static void deny_sockets(scmp_filter_ctx context)
+{
+	for (int family = 0; family < 64; family++) {
+		int allowed = 0;
+
+		for (size_t i = 0; i < sizeof(allowed_families) / sizeof(allowed_families[0]); i++)
+			allowed |= family == allowed_families[i];
+		if (allowed)
+			continue;
+		deny(context, "socket", EAFNOSUPPORT, 1,
+		     SCMP_A0(SCMP_CMP_MASKED_EQ, LOW_32_BITS, (scmp_datum_t)family));
+		deny(context, "socketpair", EAFNOSUPPORT, 1,
+		     SCMP_A0(SCMP_CMP_MASKED_EQ, LOW_32_BITS, (scmp_datum_t)family));
+	}
+}
+
+static void fill_default(scmp_filter_ctx context)
+{
+	for (size_t i = 0; i < sizeof(denied) / sizeof(denied[0]); i++)
+		deny_always(context, denied[i], EPERM);
+	for (size_t i = 0; i < sizeof(absent) / sizeof(absent[0]); i++)
+		deny_always(context, absent[i], ENOSYS);
+	for (size_t i = 0; i < sizeof(namespace_flags) / sizeof(namespace_flags[0]); i++) {
+		uint64_t flag = namespace_flags[i];
+
+		/* in clone, the low byte is the exit signal; CLONE_NEWTIME exists for unshare only */
+		if (flag > 0xff)
+			deny(context, "clone", EPERM, 1, SCMP_A0(SCMP_CMP_MASKED_EQ, flag, flag));
+		deny(context, "unshare", EPERM, 1, SCMP_A0(SCMP_CMP_MASKED_EQ, flag, flag));
+	}
+	for (size_t i = 0; i < sizeof(denied_ioctls) / sizeof(denied_ioctls[0]); i++)
+		deny(context, "ioctl", EPERM, 1, SCMP_A1(SCMP_CMP_MASKED_EQ, LOW_32_BITS, denied_ioctls[i]));
+	deny_sockets(context);
+}
+
+/* prlimit64 checks ids only: with it any process could kill PID 1 by RLIMIT_CPU, or starve it. */
+static void fill_minimal(scmp_filter_ctx context)
+{
+	if (seccomp_rule_add(context, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prlimit64), 2,
+			     SCMP_A0(SCMP_CMP_NE, 0), SCMP_A2(SCMP_CMP_NE, 0)) < 0)
+		failed = 1;
+}
+
+static void print_instruction(struct sock_filter instruction)
+{
+	printf("{ 0x%04x, %u, %u, 0x%08x },\n", instruction.code, instruction.jt, instruction.jf, instruction.k);
+}
+
+/* Before libseccomp's own program, whose jumps are relative: system calls that are not in the list yet. */
+static void print_newest_check(void)
+{
+	print_instruction((struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)));
+	print_instruction((struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, NEWEST_SYSCALL, 0, 1));
+	print_instruction((struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS));
+}
+
+static int print_filter(scmp_filter_ctx context)
+{
+	struct sock_filter instruction;
+	int fd = memfd_create("filter", MFD_CLOEXEC);
+
+	if (fd < 0 || seccomp_export_bpf(context, fd) < 0 || lseek(fd, 0, SEEK_SET) < 0)
+		return 1;
+	while (read(fd, &instruction, sizeof(instruction)) == (ssize_t)sizeof(instruction))
+		print_instruction(instruction);
+	close(fd);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	int minimal = argc > 1 && strcmp(argv[1], "minimal") == 0;
+	scmp_filter_ctx context = seccomp_init(SCMP_ACT_ALLOW);
+
+	if (!context)
+		return 1;
+	/* a foreign table has prlimit too, and a filter for just one table would not see it */
+	seccomp_attr_set(context, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(ENOSYS));
+	seccomp_attr_set(context, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+	fill_minimal(context);
+	if (!minimal) {
+		fill_default(context);
+		print_newest_check();
+	}
+	failed |= print_filter(context);
+	seccomp_release(context);
+	return failed;
+}

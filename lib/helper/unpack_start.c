@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The unpacker reads what may be a hostile archive with large libraries. So it runs in mount, PID, network
+ * and IPC namespaces of its own, with the template's tmpfs as its whole world, four capabilities over
+ * files, a bounded address space, and the filter that guests have.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdio.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/sys.h"
+#include "helper/helper.h"
+
+#define UNPACK_CAPABILITIES \
+	(1U << CAP_CHOWN | 1U << CAP_DAC_OVERRIDE | 1U << CAP_FOWNER | 1U << CAP_FSETID)
+#define UNPACK_ADDRESS_SPACE (4ULL << 30)
+
+static int confine(struct guest_error *err)
+{
+	const struct rlimit address_space = { UNPACK_ADDRESS_SPACE, UNPACK_ADDRESS_SPACE };
+	const struct rlimit no_core = { 0, 0 };
+	int r;
+
+	if (chdir("/template") < 0 || sys_pivot_root(".", ".") < 0 || umount2(".", MNT_DETACH) < 0 ||
+	    chdir("/") < 0)
+		return error_make(err, errno, GUEST_STAGE_PIVOT_ROOT, "unpacker");
+	if (setrlimit(RLIMIT_AS, &address_space) < 0 || setrlimit(RLIMIT_CORE, &no_core) < 0)
+		return error_make(err, errno, GUEST_STAGE_RLIMIT, "unpacker");
+	r = confine_bounding_set(UNPACK_CAPABILITIES, err);
+	return r < 0 ? r : confine_seccomp(false, err);
+}
+
+__attribute__((noreturn)) static void become_unpacker(const struct keeper *keeper, int archive, int unpacker,
+						      int report)
+{
+	struct guest_error err = { .size = sizeof(err) };
+	char ids[16], *argv[] = { "guest-unpack", ids, NULL };
+	int exec_fd = fcntl(unpacker, F_DUPFD_CLOEXEC, 10);
+
+	if (confine(&err) == 0) {
+		snprintf(ids, sizeof(ids), "%u", keeper->map.ids_count);
+		dup2(archive, 0);
+		if (report == HELPER_CONTROL_FD)
+			fcntl(report, F_SETFD, 0);
+		else
+			dup2(report, HELPER_CONTROL_FD);
+		sys_execveat(exec_fd, "", argv, (char *[]){ NULL }, AT_EMPTY_PATH);
+		error_make(&err, errno, GUEST_STAGE_UNPACK, "starting the unpacker");
+		report = HELPER_CONTROL_FD;
+	}
+	(void)fd_write_all(report, &err, sizeof(err));
+	_exit(1);
+}
+
+int unpack_start(const struct keeper *keeper, int archive, int unpacker, struct guest_error *err)
+{
+	int report[2], pid;
+
+	if (pipe2(report, O_CLOEXEC) < 0)
+		return error_make(err, errno, GUEST_STAGE_UNPACK, "pipe");
+	pid = sys_clone(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | SIGCHLD, NULL);
+	if (pid == 0)
+		become_unpacker(keeper, archive, unpacker, report[1]);
+	close(report[1]);
+	if (pid > 0)
+		return report[0];
+	error_make(err, errno, GUEST_STAGE_UNPACK, "clone");
+	close(report[0]);
+	return err->code;
+}
+
+int unpack_wait(const struct keeper *keeper, int report, struct guest_error *err)
+{
+	struct pollfd poll_fds[] = { { .fd = report, .events = POLLIN }, { .fd = keeper->host, .events = POLLIN } };
+	struct guest_error told;
+	int status = 0, r;
+
+	while (poll(poll_fds, 2, -1) < 0 && errno == EINTR)
+		;
+	if (poll_fds[1].revents)
+		_exit(0);
+	r = fd_read_all(report, &told, sizeof(told));
+	waitpid(-1, &status, 0);
+	if (r < 0)
+		return error_text(err, EBADMSG, GUEST_STAGE_UNPACK,
+				  "the unpacker died (status %#x): the archive is damaged or hostile, or memory ran out",
+				  (unsigned int)status);
+	told.message[sizeof(told.message) - 1] = '\0';
+	*err = told;
+	return told.code > 0 ? -EPROTO : told.code;
+}

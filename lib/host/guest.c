@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: MIT
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/sys.h"
+#include "config/config.h"
+#include "host/host.h"
+
+#define READY_TIMEOUT_NS 60000000000ULL
+#define END_TIMEOUT_NS 10000000000ULL
+#define RESOLV_CONF_MAX 16384
+
+/*
+ * Fds in flight over sockets count per user, and the host may send none while the count is above its own soft
+ * limit. So a guest's hard limit is half of it.
+ */
+static void file_limits(struct wire_create *create)
+{
+	struct rlimit host;
+	uint64_t hard = 4096;
+
+	if (getrlimit(RLIMIT_NOFILE, &host) == 0 && host.rlim_cur / 2 < hard)
+		hard = host.rlim_cur / 2;
+	create->nofile_hard = (uint32_t)hard;
+	create->nofile_soft = hard < 1024 ? (uint32_t)hard : 1024;
+}
+
+/* The host's resolv.conf, for guests on the host's network. */
+static int add_resolv_conf(struct request *request, struct guest_error *err)
+{
+	cleanup_fd int fd = open("/etc/resolv.conf", O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	char text[RESOLV_CONF_MAX + 1];
+	ssize_t n = fd < 0 ? 0 : read(fd, text, RESOLV_CONF_MAX);
+
+	text[n < 0 ? 0 : n] = '\0';
+	return request_add_string(request, text, err);
+}
+
+static int fill_create(struct request *request, const struct guest_config *config, const struct keeper *keeper,
+		       struct guest_error *err)
+{
+	struct wire_create values = {
+		.uid = config->uid,
+		.gid = config->gid,
+		.writable_bytes = config->writable_bytes,
+		.writable_inodes = config->writable_inodes,
+	};
+	bool host_network = config->network == GUEST_NETWORK_HOST;
+	int r;
+
+	if (keeper->ids_count > 1 && (config->uid >= keeper->ids_count || config->gid >= keeper->ids_count))
+		return error_text(err, EINVAL, GUEST_STAGE_CONFIG, "uid and gid must be below %u on this host",
+				  keeper->ids_count);
+	file_limits(&values);
+	r = config_read_capabilities(config->capabilities, config->uid, &values.capabilities, &values.inheritable,
+				     err);
+	if (r < 0)
+		return r;
+	/* the mounts come first: their array lies right behind the struct */
+	r = host_add_mounts(request, config, keeper, err);
+	if (r < 0)
+		return r;
+	r = request_add_string(request, config->hostname, err);
+	if (r < 0)
+		return r;
+	values.hostname = (uint32_t)r;
+	if (host_network) {
+		r = add_resolv_conf(request, err);
+		if (r < 0)
+			return r;
+		values.resolv_conf = (uint32_t)r;
+	}
+	values.flags = (host_network ? 0 : WIRE_CREATE_NET) |
+		       (config->flags & GUEST_NO_SECCOMP ? WIRE_CREATE_NO_SECCOMP : 0) |
+		       ((struct wire_create *)request->bytes)->flags;
+	/* the embedded rootfs has these files for a guest called "guest", without a network */
+	if (!keeper->rootfs.embedded || host_network || strcmp(config->hostname, "guest") != 0)
+		values.flags |= WIRE_CREATE_ETC;
+	values.mounts_count = ((struct wire_create *)request->bytes)->mounts_count;
+	memcpy(request->bytes, &values, sizeof(values));
+	return 0;
+}
+
+static int receive_ready(struct guest *guest, struct guest_error *err)
+{
+	struct wire_failed message;
+	int fds[WIRE_FDS_MAX], r;
+	size_t count = 0;
+
+	r = host_wait_readable(guest->socket, sys_now_ns() + READY_TIMEOUT_NS);
+	if (r == 0)
+		r = wire_receive(guest->socket, &message, sizeof(message), fds, &count, 1);
+	if (r == WIRE_READY && count == 1) {
+		guest->pidfd = fds[0];
+		return 0;
+	}
+	wire_close_fds(fds, count);
+	if (r == WIRE_FAILED && message.header.size == sizeof(message) && message.error.code < 0) {
+		*err = message.error;
+		err->message[sizeof(err->message) - 1] = '\0';
+		return err->code;
+	}
+	if (r >= 0)
+		return error_text(err, EPROTO, GUEST_STAGE_PROTOCOL, "message %d of the holder", r);
+	return error_make(err, -r, GUEST_STAGE_HELPER, "waiting for the guest");
+}
+
+/* Ask the keeper for a guest. -EPIPE if it is dead, -ESTALE if it does not see a mount's source. */
+static int create_once(struct guest *guest, const struct guest_config *config, struct guest_error *err)
+{
+	struct request request;
+	int sockets[2], theirs, r;
+
+	r = request_init(&request, sizeof(struct wire_create), err);
+	if (r < 0)
+		return r;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0) {
+		request_clear(&request);
+		return error_make(err, errno, GUEST_STAGE_HELPER, "socketpair");
+	}
+	guest->socket = fd_above_stdio(sockets[0]);
+	theirs = fd_above_stdio(sockets[1]);
+	request_add_fd(&request, theirs, NULL);
+	if (guest->socket < 0 || theirs < 0)
+		r = error_make(err, errno, GUEST_STAGE_HELPER, "socketpair");
+	if (r == 0)
+		r = fill_create(&request, config, guest->keeper, err);
+	if (r == 0) {
+		r = wire_send(guest->keeper->control, request.bytes, request.size, WIRE_CREATE, request.fds,
+			      request.fds_count, 0);
+		if (r < 0)
+			error_make(err, -r, GUEST_STAGE_HELPER, "talking to the keeper");
+	}
+	request_clear(&request);
+	if (r == 0)
+		r = receive_ready(guest, err);
+	if (r < 0)
+		fd_close(&guest->socket);
+	return r;
+}
+
+int host_guest_create(struct guest **ret_guest, const struct guest_config *config, struct guest_error *err)
+{
+	cleanup_free struct guest *guest = calloc(1, sizeof(*guest));
+	struct host_rootfs rootfs;
+	int r;
+
+	if (!guest)
+		return error_make(err, ENOMEM, GUEST_STAGE_MEMORY, "guest");
+	guest->owner = getpid();
+	guest->uid = config->uid;
+	guest->socket = guest->pidfd = -EBADF;
+	r = host_rootfs_open(&rootfs, config, err);
+	/* a second time with a new keeper, if the first was killed or is older than a mount */
+	for (int attempt = 0; r == 0 && attempt < 2; attempt++) {
+		r = keeper_get(&guest->keeper, &rootfs, err);
+		if (r < 0)
+			break;
+		r = create_once(guest, config, err);
+		if (r == 0) {
+			*ret_guest = take_pointer(guest);
+			break;
+		}
+		bool again = (r == -EPIPE || r == -ESTALE) && attempt == 0;
+
+		if (r == -EPIPE || r == -ESTALE)
+			keeper_retire(guest->keeper);
+		keeper_put(guest->keeper);
+		if (!again)
+			break;
+		host_rootfs_close(&rootfs);
+		r = host_rootfs_open(&rootfs, config, err);
+	}
+	host_rootfs_close(&rootfs);
+	return r;
+}
+
+int host_guest_end(struct guest *guest, struct guest_error *err)
+{
+	int r;
+
+	(void)wire_send_plain(guest->socket, WIRE_SHUTDOWN);
+	fd_close(&guest->socket);
+	/* PID 1 is dead when all others of its namespace are */
+	r = host_wait_readable(guest->pidfd, sys_now_ns() + END_TIMEOUT_NS);
+	if (r == -ETIMEDOUT)
+		error_text(err, ETIMEDOUT, GUEST_STAGE_HANDLE,
+			   "a process of the guest is stuck in the kernel (a hung network file system?)");
+	else if (r < 0)
+		error_make(err, -r, GUEST_STAGE_HANDLE, "waiting for the guest's end");
+	fd_close(&guest->pidfd);
+	keeper_put(guest->keeper);
+	free(guest);
+	return r;
+}

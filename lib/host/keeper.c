@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The registry of this process's keepers, one for each rootfs in use. After a fork the child sees that the
+ * registry is not its own and begins an empty one; the parent's keepers are left alone.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/sys.h"
+#include "host/host.h"
+#include "payload/payload.h"
+
+#define START_TIMEOUT_NS 600000000000ULL /* unpacking the largest rootfs on a slow machine */
+#define END_TIMEOUT_NS 5000000000ULL
+
+enum keeper_state {
+	KEEPER_STARTING,
+	KEEPER_READY,
+	KEEPER_RETIRED,
+	KEEPER_FAILED,
+};
+
+struct registry {
+	pid_t owner;
+	pthread_mutex_t lock;
+	pthread_cond_t changed; /* a keeper is no longer STARTING */
+	struct keeper *keepers;
+};
+
+static struct registry *current;
+
+static struct registry *registry_new(void)
+{
+	struct registry *registry = calloc(1, sizeof(*registry));
+
+	if (!registry)
+		return NULL;
+	registry->owner = getpid();
+	pthread_mutex_init(&registry->lock, NULL);
+	pthread_cond_init(&registry->changed, NULL);
+	return registry;
+}
+
+/* Close the child's copies of the parent's fds. The locks may have been held by a thread that is not here. */
+static void registry_forget(struct registry *registry)
+{
+	for (struct keeper *keeper = registry->keepers; keeper; keeper = keeper->next) {
+		fd_close(&keeper->control);
+		fd_close(&keeper->pidfd);
+		fd_close(&keeper->user_ns);
+	}
+}
+
+static struct registry *registry_get(void)
+{
+	struct registry *seen = __atomic_load_n(&current, __ATOMIC_ACQUIRE), *fresh;
+
+	if (seen && seen->owner == getpid())
+		return seen;
+	fresh = registry_new();
+	if (!fresh)
+		return NULL;
+	if (__atomic_compare_exchange_n(&current, &seen, fresh, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+		if (seen)
+			registry_forget(seen); /* its memory stays: guests of the parent still point to it */
+		return fresh;
+	}
+	free(fresh); /* another thread was faster */
+	return seen;
+}
+
+static int send_start(struct keeper *keeper, struct guest_error *err)
+{
+	struct host_rootfs *rootfs = &keeper->rootfs;
+	struct wire_start *start;
+	struct request request;
+	int offset, self, unpacker, r;
+
+	r = request_init(&request, sizeof(*start), err);
+	if (r < 0)
+		return r;
+	offset = rootfs->path ? request_add_string(&request, rootfs->path, err) : WIRE_STRING_NONE;
+	self = fd_above_stdio(sys_pidfd_open(getpid(), 0));
+	if (offset < 0 || self < 0) {
+		r = offset < 0 ? offset : error_make(err, errno, GUEST_STAGE_HELPER, "pidfd_open");
+		request_clear(&request);
+		return r;
+	}
+	request_add_fd(&request, self, NULL);
+	request_add_fd(&request, fd_move(&rootfs->fd), NULL);
+	if (rootfs->kind == WIRE_ROOTFS_ARCHIVE) {
+		unpacker = payload_open_program(&payload_unpacker, 0, err);
+		if (unpacker < 0) {
+			request_clear(&request);
+			return unpacker;
+		}
+		request_add_fd(&request, unpacker, NULL);
+	}
+	start = (struct wire_start *)request.bytes;
+	start->rootfs = rootfs->kind;
+	start->rootfs_string = (uint32_t)offset;
+	start->rootfs_device = rootfs->st.st_dev;
+	start->rootfs_inode = rootfs->st.st_ino;
+	start->rootfs_bytes = rootfs->bytes;
+	start->rootfs_inodes = rootfs->inodes;
+	r = wire_send(keeper->control, start, request.size, WIRE_START, request.fds, request.fds_count, 0);
+	request_clear(&request);
+	return r < 0 ? error_make(err, -r, GUEST_STAGE_HELPER, "talking to the helper") : 0;
+}
+
+/* KEEPER from the launcher, then READY from the keeper; or FAILED from either. */
+static int receive_answer(struct keeper *keeper, int wanted, uint64_t deadline, struct guest_error *err)
+{
+	union {
+		struct wire_keeper keeper;
+		struct wire_failed failed;
+	} message;
+	int fds[WIRE_FDS_MAX], r;
+	size_t count = 0;
+
+	r = host_wait_readable(keeper->control, deadline);
+	if (r == 0)
+		r = wire_receive(keeper->control, &message, sizeof(message), fds, &count, 1);
+	if (r == WIRE_FAILED && message.failed.header.size == sizeof(message.failed)) {
+		wire_close_fds(fds, count);
+		*err = message.failed.error;
+		err->message[sizeof(err->message) - 1] = '\0';
+		return err->code < 0 ? err->code : -EPROTO;
+	}
+	if (r < 0)
+		return r == -EPIPE ? error_text(err, EIO, GUEST_STAGE_HELPER,
+						"the helper died while it made the namespaces") :
+				     error_make(err, -r, GUEST_STAGE_HELPER, "waiting for the helper");
+	if (r == wanted && wanted == WIRE_KEEPER && count >= 1) {
+		keeper->pidfd = fds[0];
+		keeper->user_ns = count > 1 ? fds[1] : -EBADF;
+		keeper->ids_count = message.keeper.ids_count;
+		return 0;
+	}
+	wire_close_fds(fds, count);
+	return r == wanted ? 0 : error_text(err, EPROTO, GUEST_STAGE_PROTOCOL, "message %d of the helper", r);
+}
+
+static int keeper_start(struct keeper *keeper, struct guest_error *err)
+{
+	uint64_t deadline = sys_now_ns() + START_TIMEOUT_NS;
+	int launcher = -EBADF, r;
+
+	if (keeper->rootfs.embedded) {
+		keeper->rootfs.fd = payload_open_rootfs(err);
+		if (keeper->rootfs.fd < 0)
+			return keeper->rootfs.fd;
+	}
+	keeper->control = host_launch(&launcher, err);
+	if (keeper->control < 0)
+		return keeper->control;
+	r = send_start(keeper, err);
+	if (r == 0)
+		r = receive_answer(keeper, WIRE_KEEPER, deadline, err);
+	if (r < 0)
+		fd_close(&keeper->control); /* then the launcher ends, if it has not yet */
+	host_launch_wait(&launcher);
+	return r < 0 ? r : receive_answer(keeper, WIRE_READY, deadline, err);
+}
+
+/* End a keeper and free it. Nobody uses it, and it is in no list. */
+static void keeper_free(struct keeper *keeper)
+{
+	fd_close(&keeper->control);
+	if (keeper->pidfd >= 0)
+		(void)host_wait_readable(keeper->pidfd, sys_now_ns() + END_TIMEOUT_NS);
+	fd_close(&keeper->pidfd);
+	fd_close(&keeper->user_ns);
+	host_rootfs_close(&keeper->rootfs);
+	free(keeper);
+}
+
+static struct keeper *keeper_new(struct host_rootfs *rootfs)
+{
+	struct keeper *keeper = calloc(1, sizeof(*keeper));
+
+	if (!keeper)
+		return NULL;
+	keeper->rootfs = *rootfs;
+	rootfs->fd = -EBADF;
+	rootfs->path = NULL;
+	keeper->state = KEEPER_STARTING;
+	keeper->control = keeper->pidfd = keeper->user_ns = -EBADF;
+	return keeper;
+}
+
+/* The first that is usable or will be. */
+static struct keeper *registry_find(const struct registry *registry, const struct host_rootfs *rootfs)
+{
+	struct keeper *keeper = registry->keepers;
+
+	while (keeper && (keeper->state > KEEPER_READY || !host_rootfs_same(&keeper->rootfs, rootfs)))
+		keeper = keeper->next;
+	return keeper;
+}
+
+/* With the lock held: out of the list if nobody will use it any more. Returns it, to be freed without the lock. */
+static struct keeper *unlink_unused(struct registry *registry, struct keeper *keeper, bool even_if_ready)
+{
+	struct keeper **link = &registry->keepers;
+
+	if (keeper->users > 0 || keeper->state == KEEPER_STARTING ||
+	    (keeper->state == KEEPER_READY && !even_if_ready))
+		return NULL;
+	while (*link && *link != keeper)
+		link = &(*link)->next;
+	if (*link)
+		*link = keeper->next;
+	return keeper;
+}
+
+int keeper_get(struct keeper **ret_keeper, struct host_rootfs *rootfs, struct guest_error *err)
+{
+	struct registry *registry = registry_get();
+	struct keeper *keeper;
+	int r = 0;
+
+	if (!registry)
+		return error_make(err, ENOMEM, GUEST_STAGE_MEMORY, "registry");
+	pthread_mutex_lock(&registry->lock);
+	keeper = registry_find(registry, rootfs);
+	if (keeper) {
+		keeper->users++;
+		while (keeper->state == KEEPER_STARTING)
+			pthread_cond_wait(&registry->changed, &registry->lock);
+		if (keeper->state == KEEPER_FAILED) {
+			*err = keeper->error;
+			r = err->code;
+		}
+	} else {
+		keeper = keeper_new(rootfs);
+		if (!keeper) {
+			pthread_mutex_unlock(&registry->lock);
+			return error_make(err, ENOMEM, GUEST_STAGE_MEMORY, "keeper");
+		}
+		keeper->users = 1;
+		keeper->next = registry->keepers;
+		registry->keepers = keeper;
+		pthread_mutex_unlock(&registry->lock);
+		r = keeper_start(keeper, err);
+		fd_close(&keeper->rootfs.fd);
+		pthread_mutex_lock(&registry->lock);
+		if (r < 0)
+			keeper->error = *err;
+		keeper->state = r < 0 ? KEEPER_FAILED : KEEPER_READY;
+		pthread_cond_broadcast(&registry->changed);
+	}
+	pthread_mutex_unlock(&registry->lock);
+	if (r < 0)
+		keeper_put(keeper);
+	else
+		*ret_keeper = keeper;
+	return r;
+}
+
+void keeper_put(struct keeper *keeper)
+{
+	struct registry *registry = registry_get();
+	struct keeper *unused;
+
+	pthread_mutex_lock(&registry->lock);
+	keeper->users--;
+	unused = unlink_unused(registry, keeper, false);
+	pthread_mutex_unlock(&registry->lock);
+	if (unused)
+		keeper_free(unused);
+}
+
+void keeper_retire(struct keeper *keeper)
+{
+	struct registry *registry = registry_get();
+
+	pthread_mutex_lock(&registry->lock);
+	keeper->state = KEEPER_RETIRED;
+	pthread_mutex_unlock(&registry->lock);
+}
+
+void keeper_trim(void)
+{
+	struct registry *registry = registry_get();
+	struct keeper *keeper, *next, *unused = NULL;
+
+	if (!registry)
+		return;
+	pthread_mutex_lock(&registry->lock);
+	for (keeper = registry->keepers; keeper; keeper = next) {
+		next = keeper->next;
+		if (unlink_unused(registry, keeper, true)) {
+			keeper->next = unused;
+			unused = keeper;
+		}
+	}
+	pthread_mutex_unlock(&registry->lock);
+	for (keeper = unused; keeper; keeper = next) {
+		next = keeper->next;
+		keeper_free(keeper);
+	}
+}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "host/host.h"
+
+#define FIRST_CAPACITY 4096
+#define PIPE_CAPACITY 65536
+
+/* Room for a read. It doubles, so that the copying is linear; large blocks are remapped by realloc, not copied. */
+static int make_room(struct output *output)
+{
+	size_t capacity = output->capacity ? output->capacity : FIRST_CAPACITY;
+	char *data;
+
+	/* one byte is kept for the NUL */
+	if (output->capacity && output->capacity - output->size > 1 + PIPE_CAPACITY / 2)
+		return 0;
+	if (output->capacity) {
+		if (output->capacity - output->size > FIRST_CAPACITY / 2 && output->size < FIRST_CAPACITY)
+			return 0;
+		capacity = output->capacity * 2;
+		if (capacity < 2 * PIPE_CAPACITY)
+			capacity = 2 * PIPE_CAPACITY;
+	}
+	data = realloc(output->data, capacity);
+	if (!data)
+		return -ENOMEM;
+	output->data = data;
+	output->capacity = capacity;
+	return 0;
+}
+
+/* Bytes have arrived behind output->size: hand them out, keep what shall be kept. */
+static int take(struct output *output, const struct guest_command *command, size_t n)
+{
+	uint64_t limit = command->output_limit_bytes ? command->output_limit_bytes : UINT64_MAX;
+	size_t wanted = n;
+
+	if (output->total >= limit)
+		wanted = 0;
+	else if (n > limit - output->total)
+		wanted = (size_t)(limit - output->total);
+	output->total += n;
+	if (wanted > 0 && command->on_output &&
+	    command->on_output(command->user_data, output->stream, output->data + output->size, wanted))
+		return OUTPUT_CANCEL;
+	if (!(command->flags & GUEST_NO_CAPTURE))
+		output->size += wanted;
+	if (wanted == n)
+		return OUTPUT_MORE;
+	output->truncated = true;
+	return command->flags & GUEST_TRUNCATE_OUTPUT ? OUTPUT_MORE : OUTPUT_OVER;
+}
+
+int output_read(struct output *output, const struct guest_command *command)
+{
+	ssize_t n;
+	int r;
+
+	if (output->fd < 0)
+		return OUTPUT_END;
+	r = make_room(output);
+	if (r < 0)
+		return r;
+	do
+		n = read(output->fd, output->data + output->size, output->capacity - output->size - 1);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return errno == EAGAIN ? OUTPUT_MORE : -errno;
+	if (n == 0) {
+		fd_close(&output->fd);
+		return OUTPUT_END;
+	}
+	return take(output, command, (size_t)n);
+}
+
+int output_drain(struct output *output, const struct guest_command *command)
+{
+	for (;;) {
+		uint64_t before = output->total;
+		int r = output_read(output, command);
+
+		if (r != OUTPUT_MORE || output->total == before)
+			return r;
+	}
+}
+
+int output_finish(struct output *output)
+{
+	int r = make_room(output);
+
+	if (r < 0)
+		return r;
+	output->data[output->size] = '\0';
+	return 0;
+}

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+
+#include "base/sys.h"
+#include "host/host.h"
+
+int host_poll_timeout(uint64_t deadline)
+{
+	uint64_t now, left;
+
+	if (deadline == HOST_NEVER)
+		return -1;
+	now = sys_now_ns();
+	if (deadline <= now)
+		return 0;
+	left = (deadline - now + 999999) / 1000000;
+	return left > INT_MAX ? INT_MAX : (int)left;
+}
+
+int host_wait_readable(int fd, uint64_t deadline)
+{
+	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+
+	for (;;) {
+		int n = poll(&poll_fd, 1, host_poll_timeout(deadline));
+
+		if (n > 0)
+			return 0;
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (deadline != HOST_NEVER && sys_now_ns() >= deadline)
+			return -ETIMEDOUT;
+	}
+}
