@@ -44,11 +44,6 @@ const char *guest_version(void)
 	return STRING(GUEST_VERSION_MAJOR) "." STRING(GUEST_VERSION_MINOR) "." STRING(GUEST_VERSION_PATCH);
 }
 
-const char *guest_rootfs_description(void)
-{
-	return GUEST_ROOTFS_DESCRIPTION;
-}
-
 const char *guest_cause_name(uint32_t cause)
 {
 	static const char *const names[] = {

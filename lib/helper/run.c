@@ -185,6 +185,9 @@ static void run_free(struct holder *holder, struct run *run)
 		*link = run->next;
 	if (run->slot)
 		run->slot->state = COMMAND_FREE;
+	/* closing is not enough: a command before its exec has a copy */
+	if (run->socket >= 0)
+		epoll_ctl(holder->poll, EPOLL_CTL_DEL, run->socket, NULL);
 	fd_close(&run->socket);
 	free(run);
 }

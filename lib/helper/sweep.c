@@ -61,6 +61,18 @@ static bool is_other_run(const struct holder *holder, pid_t pid)
 	return false;
 }
 
+/*
+ * The kernel gives a dead namespace's number to another. If it is now a younger run's, which has told so before
+ * its exec, then nothing is left of the one that had it.
+ */
+static bool is_taken(const struct holder *holder, const struct run *gone, const char *marker)
+{
+	for (const struct run *run = holder->runs; run; run = run->next)
+		if (run != gone && strcmp(run->slot->marker, marker) == 0)
+			return true;
+	return false;
+}
+
 static bool is_member(const struct holder *holder, const struct run *gone, pid_t pid)
 {
 	char path[48], marker[COMMAND_MARKER_SIZE] = "";
@@ -71,7 +83,7 @@ static bool is_member(const struct holder *holder, const struct run *gone, pid_t
 	/* what we may not look into, and is no command before its exec, has made itself so: not to be spared */
 	if (n < 0)
 		return errno == EACCES && !is_other_run(holder, pid);
-	return strcmp(marker, gone->slot->marker) == 0;
+	return strcmp(marker, gone->slot->marker) == 0 && !is_taken(holder, gone, marker);
 }
 
 /* Count the living members, and send each a signal if it is not 0. */

@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "rootfs_description.h"
 
 extern const char payload_rootfs_begin[], payload_rootfs_end[];
 extern const char payload_helper_begin[], payload_helper_end[];
@@ -20,6 +21,11 @@ const struct payload_blob payload_helper = { "guest-helper", payload_helper_begi
 					     GUEST_LIBEXEC_DIR "/guest-helper" };
 const struct payload_blob payload_unpacker = { "guest-unpack", payload_unpacker_begin, payload_unpacker_end,
 					       GUEST_LIBEXEC_DIR "/guest-unpack" };
+
+const char *guest_rootfs_description(void)
+{
+	return GUEST_ROOTFS_DESCRIPTION;
+}
 
 int payload_open_rootfs(struct guest_error *err)
 {

@@ -97,11 +97,12 @@ int wire_receive(int socket, void *message, size_t size, int fds[WIRE_FDS_MAX], 
 	ssize_t n;
 	int r = -EPROTO;
 
+	/* ECONNRESET comes once, ahead of what is queued, if the other side went without reading all of ours */
 	do
 		n = recvmsg(socket, &msg, MSG_CMSG_CLOEXEC | (dont_wait ? MSG_DONTWAIT : 0));
-	while (n < 0 && errno == EINTR);
+	while (n < 0 && (errno == EINTR || errno == ECONNRESET));
 	if (n < 0)
-		return errno == ECONNRESET ? -EPIPE : -errno;
+		return -errno;
 	count = take_fds(&msg, fds);
 	if (n == 0) /* no message is empty */
 		r = -EPIPE;

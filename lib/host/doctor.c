@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: MIT
+/*
+ * guest_doctor(): a real guest is made, on a rootfs of one empty directory, and where it fails is what does not
+ * work. That cannot disagree with what guest_init() does later. What is merely optional is looked up.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysinfo.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "cgroup/cgroup.h"
+#include "config/config.h"
+#include "host/host.h"
+#include "payload/payload.h"
+
+#define KERNEL_MAJOR 5 /* overlayfs in user namespaces is of 5.11, mount_setattr(2) of 5.12 */
+#define KERNEL_MINOR 12
+#define ROOTFS_GROWS 6 /* an unpacked rootfs is smaller than so many times its archive */
+
+struct walk {
+	int (*on_finding)(void *user_data, const struct guest_finding *finding);
+	void *user_data;
+	int failed;
+	bool stopped;
+};
+
+static void tell(struct walk *walk, uint32_t status, const char *name, const char *detail, const char *remedy)
+{
+	const struct guest_finding finding = {
+		.size = sizeof(finding),
+		.status = status,
+		.name = name,
+		.detail = detail,
+		.remedy = remedy,
+	};
+
+	if (walk->stopped)
+		return;
+	walk->failed += status == GUEST_FINDING_FAILED;
+	walk->stopped = walk->on_finding(walk->user_data, &finding) != 0;
+}
+
+static void look_at_kernel(struct walk *walk)
+{
+	unsigned int major = 0, minor = 0;
+	struct utsname name;
+	char detail[160];
+	bool old;
+
+	uname(&name);
+	old = sscanf(name.release, "%u.%u", &major, &minor) == 2 &&
+	      (major < KERNEL_MAJOR || (major == KERNEL_MAJOR && minor < KERNEL_MINOR));
+	snprintf(detail, sizeof(detail), "Linux %s, %s", name.release, name.machine);
+	tell(walk, old ? GUEST_FINDING_NOTE : GUEST_FINDING_OK, "kernel", detail,
+	     old ? "Linux 5.12 or later is needed, unless features were backported" : "");
+}
+
+/* The steps of making a guest, in their order, and the stages by which their failure is known. */
+static const struct {
+	const char *name;
+	const char *detail;
+	int stages[4];
+} steps[] = {
+	{ "helper", "the embedded helper starts", { GUEST_STAGE_HELPER, GUEST_STAGE_PROTOCOL, GUEST_STAGE_MEMORY } },
+	{ "user-namespace", "user namespaces can be made", { GUEST_STAGE_CLONE } },
+	{ "id-map", NULL, { GUEST_STAGE_UID_MAP, GUEST_STAGE_CREDENTIALS } },
+	{ "mounts", "a private tree can be mounted and entered", { GUEST_STAGE_MOUNT, GUEST_STAGE_PIVOT_ROOT } },
+	{ "proc", "/proc can be mounted", { GUEST_STAGE_MOUNT_PROC } },
+	{ "unpack", "an archive can be unpacked", { GUEST_STAGE_ROOTFS, GUEST_STAGE_UNPACK } },
+	{ "overlay", "overlayfs works in a user namespace", { GUEST_STAGE_MOUNT_OVERLAY } },
+	{ "network", "a network namespace can be made, and lo brought up", { GUEST_STAGE_NETWORK } },
+	{ "seccomp", "seccomp filters can be installed", { GUEST_STAGE_SECCOMP, GUEST_STAGE_CAPABILITIES } },
+	{ "command", "a command can be started",
+	  { GUEST_STAGE_FORK, GUEST_STAGE_PIPE, GUEST_STAGE_RLIMIT, GUEST_STAGE_HANDLE } },
+};
+
+#define STEPS (sizeof(steps) / sizeof(steps[0]))
+
+/* Which step a failure belongs to; STEPS if there was none. */
+static size_t failed_step(const struct guest_error *err)
+{
+	if (err->code == 0)
+		return STEPS;
+	for (size_t i = 0; i < STEPS; i++)
+		for (size_t j = 0; j < 4; j++)
+			if (steps[i].stages[j] == err->stage)
+				return i;
+	return 0;
+}
+
+static void tell_id_map(struct walk *walk, uint32_t ids_count)
+{
+	char detail[96];
+
+	snprintf(detail, sizeof(detail), ids_count == 1 ? "one id is mapped: %u" : "%u ids are mapped", ids_count);
+	if (ids_count > 1)
+		tell(walk, GUEST_FINDING_OK, "id-map", detail, "");
+	else
+		tell(walk, GUEST_FINDING_NOTE, "id-map", "one id is mapped: root in a guest is the only user there",
+		     "for more (apt, dpkg and servers want them) install newuidmap (package uidmap) and give this "
+		     "user lines in /etc/subuid and /etc/subgid: usermod --add-subuids 100000-165535 "
+		     "--add-subgids 100000-165535 USER");
+}
+
+/* A failure's message is "what: why; remedy". */
+static void tell_failure(struct walk *walk, const char *name, const struct guest_error *err)
+{
+	char message[sizeof(err->message)];
+	char *remedy;
+
+	memcpy(message, err->message, sizeof(message));
+	remedy = strstr(message, "; ");
+	if (remedy) {
+		*remedy = '\0';
+		remedy += 2;
+	}
+	tell(walk, GUEST_FINDING_FAILED, name, message, remedy ? remedy : "");
+}
+
+/* A tar of one directory and nothing else. */
+static int open_tiny_rootfs(struct guest_error *err)
+{
+	char tar[512 * 3] = "./";
+	unsigned int sum = 0;
+	int fd;
+
+	strcpy(tar + 100, "0000755"); /* mode */
+	strcpy(tar + 108, "0000000"); /* uid, gid, size, mtime */
+	strcpy(tar + 116, "0000000");
+	strcpy(tar + 124, "00000000000");
+	strcpy(tar + 136, "00000000000");
+	tar[156] = '5'; /* directory */
+	memcpy(tar + 257, "ustar\00000", 8);
+	memset(tar + 148, ' ', 8); /* the checksum counts itself as blanks */
+	for (size_t i = 0; i < 512; i++)
+		sum += (unsigned char)tar[i];
+	snprintf(tar + 148, 8, "%06o", sum);
+	fd = fd_sealed_copy("guest-doctor", tar, sizeof(tar), false);
+	return fd < 0 ? error_make(err, -fd, GUEST_STAGE_HELPER, "memfd") : fd;
+}
+
+/* Make a guest, and start in it a command that is not there: that it is looked for is what we want to see. */
+static int try_guest(uint32_t *ret_ids_count, struct guest_error *err)
+{
+	const char *const argv[] = { "/nothing", NULL };
+	struct guest_command command;
+	struct guest_config config, checked;
+	struct guest_result result;
+	struct guest *guest;
+	int fd = open_tiny_rootfs(err), r;
+
+	if (fd < 0)
+		return fd;
+	guest_config_init(&config, sizeof(config));
+	config.rootfs_fd = fd;
+	r = config_read(&checked, &config, err);
+	if (r == 0)
+		r = host_guest_create(&guest, &checked, err);
+	fd_close(&fd);
+	if (r < 0)
+		return r;
+	*ret_ids_count = guest->keeper->ids_count;
+	keeper_retire(guest->keeper); /* its rootfs is of no use to anybody else */
+	guest_command_init(&command, sizeof(command));
+	command.argv = argv;
+	command.cwd = "/";
+	r = host_run(guest, &command, &result, err);
+	if (r == -ENOENT && err->stage == GUEST_STAGE_EXECVE) {
+		*err = (struct guest_error){ .size = sizeof(*err) };
+		r = 0;
+	}
+	host_guest_end(guest, NULL);
+	return r;
+}
+
+static void walk_steps(struct walk *walk)
+{
+	struct guest_error err = { .size = sizeof(err) };
+	uint32_t ids_count = 0;
+	size_t failed;
+
+	try_guest(&ids_count, &err);
+	failed = failed_step(&err);
+	for (size_t i = 0; i < failed; i++)
+		if (steps[i].detail)
+			tell(walk, GUEST_FINDING_OK, steps[i].name, steps[i].detail, "");
+		else if (ids_count > 0)
+			tell_id_map(walk, ids_count);
+		else
+			tell(walk, GUEST_FINDING_OK, steps[i].name, "ids can be mapped", "");
+	if (failed < STEPS)
+		tell_failure(walk, steps[failed].name, &err);
+}
+
+static void look_at_memory(struct walk *walk)
+{
+	uint64_t archive = (uint64_t)(payload_rootfs.end - payload_rootfs.data), available, needed;
+	struct sysinfo info;
+	char detail[128];
+
+	if (sysinfo(&info) < 0)
+		return;
+	available = ((uint64_t)info.freeram + info.bufferram + info.freeswap) * info.mem_unit;
+	needed = archive * ROOTFS_GROWS;
+	snprintf(detail, sizeof(detail), "%llu MB of memory are free; the unpacked rootfs takes up to %llu",
+		 (unsigned long long)(available >> 20), (unsigned long long)(needed >> 20));
+	tell(walk, available < needed ? GUEST_FINDING_NOTE : GUEST_FINDING_OK, "memory", detail,
+	     available < needed ? "the rootfs is unpacked into memory (tmpfs): free some, or use a smaller rootfs" :
+				  "");
+}
+
+static void look_at_cgroups(struct walk *walk)
+{
+	struct guest_error err = { .size = sizeof(err) };
+	struct cgroup_place place;
+	char detail[256];
+
+	if (cgroup_find(&place, &err) < 0) {
+		tell(walk, GUEST_FINDING_NOTE, "cgroup2", err.message, "");
+		return;
+	}
+	if (!place.path[0]) {
+		tell(walk, GUEST_FINDING_NOTE, "cgroup2", "no cgroup2 file system is mounted",
+		     "mount -t cgroup2 none /sys/fs/cgroup, or boot with systemd.unified_cgroup_hierarchy=1");
+		return;
+	}
+	snprintf(detail, sizeof(detail), "%.150s is %s; controllers:%s%s%s%s", place.path,
+		 place.writable ? "writable" : "not writable", place.memory ? " memory" : "",
+		 place.pids ? " pids" : "", place.cpu ? " cpu" : "",
+		 place.memory || place.pids || place.cpu ? "" : " none");
+	if (place.writable && place.memory && place.pids && place.cpu)
+		tell(walk, GUEST_FINDING_OK, "cgroup2", detail, "");
+	else
+		tell(walk, GUEST_FINDING_NOTE, "cgroup2", detail,
+		     place.writable ? "the controllers are in use by cgroup v1, or not delegated to this group" :
+				      "have it delegated: systemd-run --user --scope -p Delegate=yes PROGRAM");
+}
+
+int guest_doctor(int (*on_finding)(void *user_data, const struct guest_finding *finding), void *user_data,
+		 struct guest_error *err)
+{
+	struct walk walk = { .on_finding = on_finding, .user_data = user_data };
+	struct guest_error own;
+	int saved = errno;
+
+	if (!on_finding) {
+		error_text(&own, EINVAL, GUEST_STAGE_CONFIG, "on_finding is NULL");
+		return error_copy_out(err, &own);
+	}
+	look_at_kernel(&walk);
+	walk_steps(&walk);
+	look_at_memory(&walk);
+	look_at_cgroups(&walk);
+	errno = saved;
+	return walk.failed;
+}
