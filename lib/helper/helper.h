@@ -60,7 +60,7 @@ struct keeper {
 	int undertaker; /* socket to the process that tears guests down */
 	int signals; /* signalfd of SIGCHLD */
 	uint32_t *go; /* word shared with a holder in the making */
-	uint32_t missing; /* KEEPER_MISSING_*: directories that the rootfs lacks */
+	uint32_t template; /* KEEPER_*: what the rootfs has and lacks */
 	uint32_t masks; /* bit n: keeper_masks[n] can be opened and must be masked in guests */
 };
 
@@ -70,6 +70,7 @@ enum {
 	KEEPER_MISSING_ETC = 1 << 2,
 	KEEPER_MISSING_TMP = 1 << 3,
 	KEEPER_MISSING_RUN = 1 << 4,
+	KEEPER_TMP_IN_USE = 1 << 5, /* the rootfs has files in /tmp, which must not be covered */
 };
 
 /* From this fd on the keeper holds guests' mount namespaces, so that a new holder can close them at once. */

@@ -36,13 +36,14 @@ static int make_layer(const struct holder_plan *plan, struct guest_error *err)
 		{ "/guest/root", 0755, true },
 		{ "/guest/work", 0755, true },
 		{ "/guest/shm", 01777, true },
+		{ "/guest/tmp", 01777, true },
 		{ "/guest/upper", 0755, true },
-		{ "/guest/upper/proc", 0555, plan->keeper->missing & KEEPER_MISSING_PROC },
-		{ "/guest/upper/dev", 0755, plan->keeper->missing & KEEPER_MISSING_DEV },
-		{ "/guest/upper/tmp", 01777, plan->keeper->missing & KEEPER_MISSING_TMP },
-		{ "/guest/upper/run", 0755, plan->keeper->missing & KEEPER_MISSING_RUN },
+		{ "/guest/upper/proc", 0555, plan->keeper->template & KEEPER_MISSING_PROC },
+		{ "/guest/upper/dev", 0755, plan->keeper->template & KEEPER_MISSING_DEV },
+		{ "/guest/upper/tmp", 01777, plan->keeper->template & KEEPER_MISSING_TMP },
+		{ "/guest/upper/run", 0755, plan->keeper->template & KEEPER_MISSING_RUN },
 		{ "/guest/upper/etc", 0755,
-		  plan->keeper->missing & KEEPER_MISSING_ETC || plan->create->flags & WIRE_CREATE_ETC },
+		  plan->keeper->template & KEEPER_MISSING_ETC || plan->create->flags & WIRE_CREATE_ETC },
 	};
 	char data[96];
 	int r;
@@ -114,6 +115,17 @@ static int mount_devices(const struct holder_plan *plan, struct guest_error *err
 	if (r == 0)
 		r = helper_mount("/guest/shm", ROOT "/dev/shm", NULL, MS_BIND, NULL, GUEST_STAGE_MOUNT, err);
 	return r;
+}
+
+/*
+ * A plain tmpfs is faster than an overlay, and inode numbers of directories are the same to stat(2) and to
+ * readdir(3) in it. It is the guest's own, so that one cap holds for all.
+ */
+static int mount_tmp(const struct holder_plan *plan, struct guest_error *err)
+{
+	if (plan->keeper->template & KEEPER_TMP_IN_USE)
+		return 0;
+	return helper_mount("/guest/tmp", ROOT "/tmp", NULL, MS_BIND, NULL, GUEST_STAGE_MOUNT, err);
 }
 
 static int mask_proc(const struct holder_plan *plan, struct guest_error *err)
@@ -196,6 +208,8 @@ int holder_tree(const struct holder_plan *plan, struct guest_error *err)
 		r = mount_overlay(err);
 	if (r == 0)
 		r = mount_devices(plan, err);
+	if (r == 0)
+		r = mount_tmp(plan, err);
 	if (r == 0)
 		r = mount_proc(plan, err);
 	if (r == 0)

@@ -11,6 +11,7 @@
  *
  * What is read-only here is locked for every guest; a guest could undo what its own holder sets.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -162,8 +163,21 @@ static int mount_rootfs_directory(const struct wire_start *start, int tree, stru
 	return 0;
 }
 
+static bool is_empty(const char *path)
+{
+	DIR *directory = opendir(path);
+	struct dirent *entry;
+	bool empty = true;
+
+	while (directory && empty && (entry = readdir(directory)))
+		empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+	if (directory)
+		closedir(directory);
+	return empty;
+}
+
 /* Mount points that the rootfs lacks, or has as something else than a directory. */
-static uint32_t missing_directories(void)
+static uint32_t look_at_template(void)
 {
 	static const struct {
 		const char *path;
@@ -173,13 +187,15 @@ static uint32_t missing_directories(void)
 		{ "/template/etc", KEEPER_MISSING_ETC },   { "/template/tmp", KEEPER_MISSING_TMP },
 		{ "/template/run", KEEPER_MISSING_RUN },
 	};
-	uint32_t missing = 0;
+	uint32_t found = 0;
 	struct stat st;
 
 	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
 		if (lstat(wanted[i].path, &st) < 0 || !S_ISDIR(st.st_mode))
-			missing |= wanted[i].bit;
-	return missing;
+			found |= wanted[i].bit;
+	if (!(found & KEEPER_MISSING_TMP) && !is_empty("/template/tmp"))
+		found |= KEEPER_TMP_IN_USE;
+	return found;
 }
 
 static int make_places(struct guest_error *err)
@@ -223,6 +239,6 @@ int keeper_tree(struct keeper *keeper, const struct wire_start *start, int rootf
 	if (r == 0)
 		r = helper_mount(NULL, "/", NULL, MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL,
 				 GUEST_STAGE_MOUNT, err);
-	keeper->missing = missing_directories();
+	keeper->template = look_at_template();
 	return r;
 }

@@ -47,7 +47,8 @@ void helper_fail(int socket, const struct guest_error *err)
  */
 static void normalise(void)
 {
-	struct rlimit files;
+	/* what the host limited itself to is not for guests; and the keeper has an fd for each of them */
+	static const int raised[] = { RLIMIT_AS, RLIMIT_CPU, RLIMIT_DATA, RLIMIT_FSIZE, RLIMIT_NOFILE };
 	sigset_t all;
 	int null;
 
@@ -66,10 +67,16 @@ static void normalise(void)
 	fcntl(HELPER_CONTROL_FD, F_SETFD, FD_CLOEXEC);
 	sys_close_range(HELPER_CONTROL_FD + 1, ~0U, 0);
 	umask(022);
-	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-		files.rlim_cur = files.rlim_max; /* the keeper has an fd for each guest */
-		setrlimit(RLIMIT_NOFILE, &files);
+	for (size_t i = 0; i < sizeof(raised) / sizeof(raised[0]); i++) {
+		struct rlimit limit;
+
+		if (getrlimit(raised[i], &limit) < 0)
+			continue;
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(raised[i], &limit);
 	}
+	/* cleared if the host is a set-user-ID program; without it the keeper's uid_map belongs to root */
+	prctl(PR_SET_DUMPABLE, 1);
 	prctl(PR_SET_NAME, "guest-keeper");
 }
 

@@ -27,13 +27,16 @@
 
 static int confine(struct guest_error *err)
 {
-	const struct rlimit address_space = { UNPACK_ADDRESS_SPACE, UNPACK_ADDRESS_SPACE };
+	struct rlimit address_space = { UNPACK_ADDRESS_SPACE, UNPACK_ADDRESS_SPACE };
 	const struct rlimit no_core = { 0, 0 };
+	struct rlimit inherited;
 	int r;
 
 	if (chdir("/template") < 0 || sys_pivot_root(".", ".") < 0 || umount2(".", MNT_DETACH) < 0 ||
 	    chdir("/") < 0)
 		return error_make(err, errno, GUEST_STAGE_PIVOT_ROOT, "unpacker");
+	if (getrlimit(RLIMIT_AS, &inherited) == 0 && inherited.rlim_max < UNPACK_ADDRESS_SPACE)
+		address_space = inherited;
 	if (setrlimit(RLIMIT_AS, &address_space) < 0 || setrlimit(RLIMIT_CORE, &no_core) < 0)
 		return error_make(err, errno, GUEST_STAGE_RLIMIT, "unpacker");
 	r = confine_bounding_set(UNPACK_CAPABILITIES, err);

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -171,6 +172,9 @@ static int keeper_start(struct keeper *keeper, struct guest_error *err)
 /* End a keeper and free it. Nobody uses it, and it is in no list. */
 static void keeper_free(struct keeper *keeper)
 {
+	/* closing alone is no end while a forked copy of this process has the socket, too */
+	if (keeper->control >= 0)
+		shutdown(keeper->control, SHUT_RDWR);
 	fd_close(&keeper->control);
 	if (keeper->pidfd >= 0)
 		(void)host_wait_readable(keeper->pidfd, sys_now_ns() + END_TIMEOUT_NS);

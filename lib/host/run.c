@@ -187,6 +187,14 @@ static void kill_run(struct pump *pump, uint32_t cause, int failure)
 	(void)wire_send_plain(pump->socket, WIRE_KILL);
 }
 
+/* on_output wants no more: it is not called again. */
+static void cancel(struct pump *pump)
+{
+	kill_run(pump, GUEST_CANCELLED, 0);
+	for (int i = 0; i < 2; i++)
+		fd_close(&pump->outputs[i].fd);
+}
+
 static void judge(struct pump *pump, int event)
 {
 	if (event < 0)
@@ -194,7 +202,7 @@ static void judge(struct pump *pump, int event)
 	else if (event == OUTPUT_OVER)
 		kill_run(pump, GUEST_OUTPUT_LIMIT, 0);
 	else if (event == OUTPUT_CANCEL)
-		kill_run(pump, GUEST_CANCELLED, 0);
+		cancel(pump);
 }
 
 static int take_pipes(struct pump *pump, int *fds, size_t count)
@@ -292,10 +300,7 @@ static int drain(struct pump *pump)
 
 		if (event < 0)
 			return event;
-		if (event == OUTPUT_OVER && !pump->cause)
-			pump->cause = GUEST_OUTPUT_LIMIT;
-		if (event == OUTPUT_CANCEL && !pump->cause)
-			pump->cause = GUEST_CANCELLED;
+		judge(pump, event);
 	}
 	return 0;
 }
