@@ -137,7 +137,7 @@ static int prepare_stdio(const struct holder *holder, struct request *request, s
 	return r;
 }
 
-static int send_started(struct request *request)
+static int send_started(struct request *request, int socket)
 {
 	struct wire_plain started;
 	int fds[2];
@@ -148,7 +148,7 @@ static int send_started(struct request *request)
 			fds[n++] = request->theirs[i];
 	if (n == 0)
 		return 0;
-	return wire_send(request->fds[0], &started, sizeof(started), WIRE_STARTED, fds, n, 1);
+	return wire_send(socket, &started, sizeof(started), WIRE_STARTED, fds, n, 1);
 }
 
 static void request_clear(struct request *request)
@@ -213,6 +213,22 @@ static int launch(struct holder *holder, struct run *run, struct command *comman
 	return 0;
 }
 
+static int start(struct holder *holder, struct request *request, struct run *run, struct guest_error *err)
+{
+	struct command command = { .holder = holder, .proc = holder->proc, .socket = run->socket };
+	int r = read_strings(request, &command, err);
+
+	if (r == 0)
+		r = prepare_stdio(holder, request, err);
+	if (r < 0)
+		return r;
+	memcpy(command.stdio, request->ours, sizeof(command.stdio));
+	r = send_started(request, run->socket);
+	if (r < 0)
+		return error_make(err, -r, GUEST_STAGE_PIPE, "handing stdio over");
+	return launch(holder, run, &command, err);
+}
+
 void run_start(struct holder *holder, const struct wire_run *message, int *fds, size_t fds_count)
 {
 	struct guest_error err = { .size = sizeof(err) };
@@ -223,29 +239,17 @@ void run_start(struct holder *holder, const struct wire_run *message, int *fds, 
 		.ours = { -EBADF, -EBADF, -EBADF },
 		.theirs = { -EBADF, -EBADF },
 	};
-	struct command command = { .holder = holder, .proc = holder->proc };
 	struct run *run = calloc(1, sizeof(*run));
-	int r;
 
-	r = run ? read_strings(&request, &command, &err) : error_make(&err, ENOMEM, GUEST_STAGE_MEMORY, "run");
-	if (r == 0)
-		r = prepare_stdio(holder, &request, &err);
-	if (r == 0) {
-		memcpy(command.stdio, request.ours, sizeof(command.stdio));
-		command.socket = run->socket = fds[0];
-		r = send_started(&request);
-		if (r < 0)
-			error_make(&err, -r, GUEST_STAGE_PIPE, "handing stdio over");
-	}
-	if (r == 0)
-		r = launch(holder, run, &command, &err);
-	if (r < 0)
+	if (!run) {
+		error_make(&err, ENOMEM, GUEST_STAGE_MEMORY, "run");
 		wire_send_failed(fds[0], &err);
-	if (run && run->pid > 0)
-		fds[0] = -EBADF; /* the run's now */
-	else if (run) {
-		run->socket = -EBADF;
-		run_free(holder, run);
+	} else {
+		run->socket = fd_move(&fds[0]);
+		if (start(holder, &request, run, &err) < 0) {
+			wire_send_failed(run->socket, &err);
+			run_free(holder, run);
+		}
 	}
 	request_clear(&request);
 }

@@ -133,8 +133,7 @@ static int create_once(struct guest *guest, const struct guest_config *config, s
 	if (r == 0)
 		r = fill_create(&request, config, guest->keeper, err);
 	if (r == 0) {
-		r = wire_send(guest->keeper->control, request.bytes, request.size, WIRE_CREATE, request.fds,
-			      request.fds_count, 0);
+		r = host_send(guest->keeper->control, &request, WIRE_CREATE, sys_now_ns() + READY_TIMEOUT_NS);
 		if (r < 0)
 			error_make(err, -r, GUEST_STAGE_HELPER, "talking to the keeper");
 	}
@@ -146,10 +145,29 @@ static int create_once(struct guest *guest, const struct guest_config *config, s
 	return r;
 }
 
+/* With a keeper that is there, or a new one. One that has failed us is not asked again. */
+static int create(struct guest *guest, const struct guest_config *config, struct guest_error *err)
+{
+	struct host_rootfs rootfs;
+	int r;
+
+	r = host_rootfs_open(&rootfs, config, err);
+	if (r == 0)
+		r = keeper_get(&guest->keeper, &rootfs, err);
+	host_rootfs_close(&rootfs);
+	if (r < 0)
+		return r;
+	r = create_once(guest, config, err);
+	if (r == -EPIPE || r == -ESTALE)
+		keeper_retire(guest->keeper);
+	if (r < 0)
+		keeper_put(guest->keeper);
+	return r;
+}
+
 int host_guest_create(struct guest **ret_guest, const struct guest_config *config, struct guest_error *err)
 {
 	cleanup_free struct guest *guest = calloc(1, sizeof(*guest));
-	struct host_rootfs rootfs;
 	int r;
 
 	if (!guest)
@@ -157,28 +175,12 @@ int host_guest_create(struct guest **ret_guest, const struct guest_config *confi
 	guest->owner = getpid();
 	guest->uid = config->uid;
 	guest->socket = guest->pidfd = -EBADF;
-	r = host_rootfs_open(&rootfs, config, err);
-	/* a second time with a new keeper, if the first was killed or is older than a mount */
-	for (int attempt = 0; r == 0 && attempt < 2; attempt++) {
-		r = keeper_get(&guest->keeper, &rootfs, err);
-		if (r < 0)
-			break;
-		r = create_once(guest, config, err);
-		if (r == 0) {
-			*ret_guest = take_pointer(guest);
-			break;
-		}
-		bool again = (r == -EPIPE || r == -ESTALE) && attempt == 0;
-
-		if (r == -EPIPE || r == -ESTALE)
-			keeper_retire(guest->keeper);
-		keeper_put(guest->keeper);
-		if (!again)
-			break;
-		host_rootfs_close(&rootfs);
-		r = host_rootfs_open(&rootfs, config, err);
-	}
-	host_rootfs_close(&rootfs);
+	r = create(guest, config, err);
+	/* a second time, if the keeper had been killed or was older than a mount */
+	if (r == -EPIPE || r == -ESTALE)
+		r = create(guest, config, err);
+	if (r == 0)
+		*ret_guest = take_pointer(guest);
 	return r;
 }
 

@@ -147,6 +147,9 @@ int output_finish(struct output *output);
 /* Wait until fd is readable or at its end. 0, -ETIMEDOUT, or -errno. `deadline`: CLOCK_MONOTONIC, ns. */
 int host_wait_readable(int fd, uint64_t deadline);
 
+/* Send a request, whose fds stay the caller's. 0, -ETIMEDOUT (the other side takes nothing), or -errno. */
+int host_send(int socket, struct request *request, enum wire_type type, uint64_t deadline);
+
 /* poll(2)'s time-out for a deadline: milliseconds rounded up, -1 for HOST_NEVER. */
 int host_poll_timeout(uint64_t deadline);
 

@@ -109,7 +109,7 @@ static int send_start(struct keeper *keeper, struct guest_error *err)
 	start->rootfs_inode = rootfs->st.st_ino;
 	start->rootfs_bytes = rootfs->bytes;
 	start->rootfs_inodes = rootfs->inodes;
-	r = wire_send(keeper->control, start, request.size, WIRE_START, request.fds, request.fds_count, 0);
+	r = host_send(keeper->control, &request, WIRE_START, HOST_NEVER); /* the first: there is room */
 	request_clear(&request);
 	return r < 0 ? error_make(err, -r, GUEST_STAGE_HELPER, "talking to the helper") : 0;
 }

@@ -165,8 +165,7 @@ static int send_request(struct pump *pump, struct guest_error *err)
 		r = add_strings(&request, &run, pump->guest, pump->command, err);
 	if (r == 0) {
 		memcpy(request.bytes, &run, sizeof(run));
-		r = wire_send(pump->guest->socket, request.bytes, request.size, WIRE_RUN, request.fds,
-			      request.fds_count, 0);
+		r = host_send(pump->guest->socket, &request, WIRE_RUN, pump->deadline);
 		if (r == -EPIPE)
 			error_text(err, EPIPE, GUEST_STAGE_HANDLE, "the guest is lost: its init process was killed");
 		else if (r < 0)

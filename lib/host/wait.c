@@ -19,9 +19,9 @@ int host_poll_timeout(uint64_t deadline)
 	return left > INT_MAX ? INT_MAX : (int)left;
 }
 
-int host_wait_readable(int fd, uint64_t deadline)
+static int wait_for(int fd, short events, uint64_t deadline)
 {
-	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+	struct pollfd poll_fd = { .fd = fd, .events = events };
 
 	for (;;) {
 		int n = poll(&poll_fd, 1, host_poll_timeout(deadline));
@@ -32,5 +32,23 @@ int host_wait_readable(int fd, uint64_t deadline)
 			return -errno;
 		if (deadline != HOST_NEVER && sys_now_ns() >= deadline)
 			return -ETIMEDOUT;
+	}
+}
+
+int host_wait_readable(int fd, uint64_t deadline)
+{
+	return wait_for(fd, POLLIN, deadline);
+}
+
+int host_send(int socket, struct request *request, enum wire_type type, uint64_t deadline)
+{
+	for (;;) {
+		int r = wire_send(socket, request->bytes, request->size, type, request->fds, request->fds_count, 1);
+
+		if (r != -EAGAIN)
+			return r;
+		r = wait_for(socket, POLLOUT, deadline);
+		if (r < 0)
+			return r;
 	}
 }
