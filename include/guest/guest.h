@@ -23,8 +23,8 @@
  * errno is left as it was. `err` may be NULL; otherwise it is filled in on failure and says what to do.
  *
  * Sizes.  Every public struct begins with `uint32_t size`, set by the caller to sizeof() of it (the
- * *_init() calls do so). A struct that comes in may be shorter than the library's (the missing tail counts
- * as zero) or longer (the tail must then be zero, else -E2BIG), as with clone3(2) and openat2(2). In
+ * *_init() calls do so). A struct that comes in may be shorter than the library's (the missing tail has
+ * its defaults) or longer (the tail must then be zero, else -E2BIG), as with clone3(2) and openat2(2). In
  * struct guest_error and struct guest_result a size of 0 stands for the size in the first version.
  *
  * Threads.  Every call is thread-safe. guest_run() may be called on one guest from any number of threads at

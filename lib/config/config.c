@@ -74,7 +74,6 @@ int config_copy_in(void *to, size_t known, const void *from, const char *name, s
 			return error_text(err, E2BIG, GUEST_STAGE_CONFIG,
 					  "struct %s has fields that libguest %s does not know", name,
 					  guest_version());
-	memset(to, 0, known);
 	memcpy(to, from, size < known ? size : known);
 	return 0;
 }
@@ -129,13 +128,10 @@ int config_read(struct guest_config *config, const struct guest_config *from, st
 {
 	int r;
 
-	if (!from) {
-		guest_config_init(config, sizeof(*config));
-	} else {
-		r = config_copy_in(config, sizeof(*config), from, "guest_config", err);
-		if (r < 0)
-			return r;
-	}
+	guest_config_init(config, sizeof(*config));
+	r = from ? config_copy_in(config, sizeof(*config), from, "guest_config", err) : 0;
+	if (r < 0)
+		return r;
 	if (!config->hostname)
 		config->hostname = "guest";
 	config->writable_bytes = or_default(config->writable_bytes, DEFAULT_WRITABLE_BYTES);
@@ -152,9 +148,12 @@ int config_read_command(struct guest_command *command, const struct guest_comman
 
 	if (!from)
 		return error_text(err, EINVAL, GUEST_STAGE_CONFIG, "command is NULL");
+	guest_command_init(command, sizeof(*command));
 	r = config_copy_in(command, sizeof(*command), from, "guest_command", err);
 	if (r < 0)
 		return r;
+	if (command->reserved)
+		return error_text(err, EINVAL, GUEST_STAGE_CONFIG, "reserved is not 0");
 	if (command->flags & ~(uint32_t)COMMAND_FLAGS)
 		return error_text(err, EINVAL, GUEST_STAGE_CONFIG, "unknown flags %#x", command->flags);
 	if (!command->argv || !command->argv[0])

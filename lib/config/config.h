@@ -13,8 +13,8 @@
 #define CONFIG_STRUCT_MAX 4096 /* bytes; no public struct will ever be larger */
 
 /*
- * Copy a struct of the caller's (which begins with its size) into one of `known` bytes, by the kernel's rule for
- * extensible structs. 0, -EINVAL or -E2BIG.
+ * Copy a struct of the caller's (which begins with its size) over one of `known` bytes that holds the defaults, by
+ * the kernel's rule for extensible structs: of a shorter one the defaults stay. 0, -EINVAL or -E2BIG.
  */
 int config_copy_in(void *to, size_t known, const void *from, const char *name, struct guest_error *err);
 

@@ -54,11 +54,12 @@ static bool read_tmpfs_option(struct config_mount *to, const char *name, size_t 
 			      size_t value_size)
 {
 	size_t used = strlen(to->tmpfs_data), room = sizeof(to->tmpfs_data) - used;
+	size_t digits = value ? strspn(value, "0123456789") : 0;
 
 	if (!is(name, size, "size") && !is(name, size, "nr_inodes") && !is(name, size, "mode"))
 		return false;
 	if (!value || value_size == 0 || value_size > 20 ||
-	    strspn(value, "0123456789") < value_size - !!strchr("kKmMgG%", value[value_size - 1]))
+	    digits == 0 || digits < value_size - !!strchr("kKmMgG%", value[value_size - 1]))
 		return false;
 	return snprintf(to->tmpfs_data + used, room, "%s%.*s=%.*s", used ? "," : "", (int)size, name,
 			(int)value_size, value) < (int)room;
@@ -90,8 +91,10 @@ static int read_options(struct config_mount *to, const struct guest_mount *mount
 int config_read_mount(struct config_mount *to, struct guest_mount *mount, const struct guest_mount *from,
 		      struct guest_error *err)
 {
-	int r = config_copy_in(mount, sizeof(*mount), from, "guest_mount", err);
+	int r;
 
+	*mount = (struct guest_mount){ 0 };
+	r = config_copy_in(mount, sizeof(*mount), from, "guest_mount", err);
 	if (r < 0)
 		return r;
 	if (mount->type != GUEST_MOUNT_BIND && mount->type != GUEST_MOUNT_TMPFS)
