@@ -5,24 +5,25 @@
  * Theory of operation
  *
  *   host program, any number of threads
- *     libguest.so   checks what it is given, execs the helper, pumps output. It never runs code of its own in
- *       |           a forked copy of the host, and has no thread of its own.
- *       |  SOCK_SEQPACKET, fds as SCM_RIGHTS (wire/wire.h)
- *     launcher      the helper as exec'd: makes the keeper, writes its id maps, exits. The host has no child.
- *     keeper        one for each host process and rootfs, PID 1 of its own user, mount and PID namespaces: with
- *       |           it ends every guest. It holds the unpacked rootfs (the template) and clones holders.
+ *     libguest.so   checks what it is given, execs the helper, pumps output. It never runs code of
+ * its own in |           a forked copy of the host, and has no thread of its own. | SOCK_SEQPACKET,
+ * fds as SCM_RIGHTS (wire/wire.h) launcher      the helper as exec'd: makes the keeper, writes its
+ * id maps, exits. The host has no child. keeper        one for each host process and rootfs, PID 1
+ * of its own user, mount and PID namespaces: with |           it ends every guest. It holds the
+ * unpacked rootfs (the template) and clones holders.
  *       |-- unpack  short-lived: decodes and unpacks the archive, confined to the template's tmpfs.
  *       |-- undertaker   closes the mount namespaces of dead guests, which takes milliseconds.
- *       |-- holder  one for each guest, PID 1 of its own user, mount, PID, UTS, IPC and network namespaces:
- *           |       an overlay of a capped tmpfs over the template. Starts commands and reaps.
- *           |-- command   one for each guest_run(): own session and cgroup namespace, capabilities dropped,
- *                         no_new_privs, seccomp, execve.
+ *       |-- holder  one for each guest, PID 1 of its own user, mount, PID, UTS, IPC and network
+ * namespaces: |       an overlay of a capped tmpfs over the template. Starts commands and reaps.
+ *           |-- command   one for each guest_run(): own session and cgroup namespace, capabilities
+ * dropped, no_new_privs, seccomp, execve.
  *
- * The host ends: the keeper sees it by the host's pidfd, and exits. A handle is closed, or its holder is killed:
- * the holder's sockets end, which both sides see. The host kills nothing and reaps nothing but the launcher.
+ * The host ends: the keeper sees it by the host's pidfd, and exits. A handle is closed, or its
+ * holder is killed: the holder's sockets end, which both sides see. The host kills nothing and
+ * reaps nothing but the launcher.
  *
- * Locks: one, over the registry of keepers (host/keeper.c). A guest has none: each guest_run() has a socket of
- * its own to the holder.
+ * Locks: one, over the registry of keepers (host/keeper.c). A guest has none: each guest_run() has
+ * a socket of its own to the holder.
  */
 #include "guest/guest.h"
 
@@ -41,7 +42,8 @@
 
 const char *guest_version(void)
 {
-	return STRING(GUEST_VERSION_MAJOR) "." STRING(GUEST_VERSION_MINOR) "." STRING(GUEST_VERSION_PATCH);
+	return STRING(GUEST_VERSION_MAJOR) "." STRING(GUEST_VERSION_MINOR) "." STRING(
+		GUEST_VERSION_PATCH);
 }
 
 const char *guest_cause_name(uint32_t cause)
@@ -89,8 +91,9 @@ static int check_handle(const struct guest *guest, struct guest_error *err)
 	if (!guest)
 		return error_text(err, EINVAL, GUEST_STAGE_HANDLE, "guest is NULL");
 	if (guest->owner != getpid())
-		return error_text(err, ECHILD, GUEST_STAGE_HANDLE,
-				  "the guest belongs to the process that made it; a forked child makes its own");
+		return error_text(
+			err, ECHILD, GUEST_STAGE_HANDLE,
+			"the guest belongs to the process that made it; a forked child makes its own");
 	return 0;
 }
 
@@ -104,8 +107,8 @@ static void copy_result_out(struct guest_result *to, const struct guest_result *
 	to->size = size;
 }
 
-int guest_run(struct guest *guest, const struct guest_command *command, struct guest_result *ret_result,
-	      struct guest_error *err)
+int guest_run(struct guest *guest, const struct guest_command *command,
+	      struct guest_result *ret_result, struct guest_error *err)
 {
 	struct guest_error own = { .size = sizeof(own) };
 	struct guest_result result = { .size = sizeof(result) };
@@ -114,7 +117,8 @@ int guest_run(struct guest *guest, const struct guest_command *command, struct g
 
 	r = check_handle(guest, &own);
 	if (r == 0 && (!ret_result || (ret_result->size && ret_result->size < sizeof(*ret_result))))
-		r = error_text(&own, EINVAL, GUEST_STAGE_CONFIG, "ret_result is NULL, or its size is not set");
+		r = error_text(&own, EINVAL, GUEST_STAGE_CONFIG,
+			       "ret_result is NULL, or its size is not set");
 	if (r == 0)
 		r = config_read_command(&checked, command, &own);
 	if (r == 0)

@@ -21,11 +21,11 @@ static inline void cleanup_free_run(void *pointer)
 #define cleanup_free __attribute__((cleanup(cleanup_free_run)))
 
 /* Take the value out of an owning variable, so that its cleanup finds nothing. */
-#define take_pointer(pointer)                      \
-	({                                         \
+#define take_pointer(pointer)                           \
+	({                                              \
 		__typeof__(pointer) taken_ = (pointer); \
-		(pointer) = NULL;                  \
-		taken_;                            \
+		(pointer) = NULL;                       \
+		taken_;                                 \
 	})
 
 #endif

@@ -55,14 +55,16 @@ const char *error_words(int errnum)
 }
 
 /* snprintf() at the end of what is there; too long is cut. */
-__attribute__((format(printf, 2, 0))) static void append(struct guest_error *err, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void append(struct guest_error *err,
+							 const char *format, va_list args)
 {
 	size_t used = strnlen(err->message, sizeof(err->message) - 1);
 
 	vsnprintf(err->message + used, sizeof(err->message) - used, format, args);
 }
 
-__attribute__((format(printf, 2, 3))) static void add(struct guest_error *err, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static void add(struct guest_error *err, const char *format,
+						      ...)
 {
 	va_list args;
 
@@ -71,7 +73,8 @@ __attribute__((format(printf, 2, 3))) static void add(struct guest_error *err, c
 	va_end(args);
 }
 
-static void begin(struct guest_error *err, int errnum, int sys_errno, int stage, const char *format, va_list args)
+static void begin(struct guest_error *err, int errnum, int sys_errno, int stage, const char *format,
+		  va_list args)
 {
 	memset(err, 0, sizeof(*err));
 	err->size = sizeof(*err);
@@ -133,7 +136,8 @@ int error_copy_out(struct guest_error *to, const struct guest_error *from)
 		size_t known = size < sizeof(*from) ? size : sizeof(*from);
 
 		if (known > sizeof(size)) {
-			memcpy((char *)to + sizeof(size), (const char *)from + sizeof(size), known - sizeof(size));
+			memcpy((char *)to + sizeof(size), (const char *)from + sizeof(size),
+			       known - sizeof(size));
 			if (known > offsetof(struct guest_error, message))
 				((char *)to)[known - 1] = '\0';
 		}

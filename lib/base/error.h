@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Making a struct guest_error in one line: `return error_make(err, errno, GUEST_STAGE_X, "what %s", path)`.
- * Shared by the library and the helper. `err` may be NULL everywhere.
+ * Making a struct guest_error in one line: `return error_make(err, errno, GUEST_STAGE_X, "what %s",
+ * path)`. Shared by the library and the helper. `err` may be NULL everywhere.
  */
 #ifndef GUEST_BASE_ERROR_H
 #define GUEST_BASE_ERROR_H
@@ -17,14 +17,15 @@ __attribute__((format(printf, 4, 5))) int error_text(struct guest_error *err, in
 						     const char *format, ...);
 
 /* Add "; remedy" to the message. Returns err->code, or 0 for NULL. Keeps errno. */
-__attribute__((format(printf, 2, 3))) int error_remedy(struct guest_error *err, const char *format, ...);
+__attribute__((format(printf, 2, 3))) int error_remedy(struct guest_error *err, const char *format,
+						       ...);
 
 /* The errno in words, in English whatever the locale. Static. */
 const char *error_words(int errnum);
 
 /*
- * Give a caller what happened: `from` (whose code is returned) as far as to->size goes. A size of 0 counts as
- * the whole struct. `to` may be NULL.
+ * Give a caller what happened: `from` (whose code is returned) as far as to->size goes. A size of 0
+ * counts as the whole struct. `to` may be NULL.
  */
 int error_copy_out(struct guest_error *to, const struct guest_error *from);
 

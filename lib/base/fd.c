@@ -87,7 +87,8 @@ int fd_write_file_at(int dir, const char *path, const char *text)
 	return r;
 }
 
-/* MFD_EXEC and MFD_NOEXEC_SEAL came with Linux 6.3; before, the flags are unknown and not needed. */
+/* MFD_EXEC and MFD_NOEXEC_SEAL came with Linux 6.3; before, the flags are unknown and not needed.
+ */
 static int memfd_open(const char *name, bool executable)
 {
 	unsigned int flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
@@ -108,7 +109,8 @@ int fd_sealed_copy(const char *name, const void *data, size_t size, bool executa
 	r = fd_write_all(fd, data, size);
 	if (r == 0 && executable && fchmod(fd, 0555) < 0)
 		r = -errno;
-	if (r == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+	if (r == 0 &&
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
 		r = -errno;
 	if (r == 0 && lseek(fd, 0, SEEK_SET) < 0)
 		r = -errno;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * File descriptors: born close-on-exec and above 2, -EBADF when there is none, closed without touching errno.
- * Shared by the library and the helper.
+ * File descriptors: born close-on-exec and above 2, -EBADF when there is none, closed without
+ * touching errno. Shared by the library and the helper.
  */
 #ifndef GUEST_BASE_FD_H
 #define GUEST_BASE_FD_H
@@ -16,8 +16,8 @@ void fd_close(int *fd);
 int fd_move(int *fd);
 
 /*
- * Move a fresh fd above 2, where a host without stdio would otherwise get it. Closes `fd` and returns the new
- * one, or -1 with errno. Passes -1 through.
+ * Move a fresh fd above 2, where a host without stdio would otherwise get it. Closes `fd` and
+ * returns the new one, or -1 with errno. Passes -1 through.
  */
 int fd_above_stdio(int fd);
 
@@ -30,7 +30,8 @@ int fd_write_all(int fd, const void *data, size_t size);
  */
 int fd_write_file_at(int dir, const char *path, const char *text);
 
-/* A memfd that holds a copy of data and can no longer be changed; or -errno. `executable`: it will be exec'd. */
+/* A memfd that holds a copy of data and can no longer be changed; or -errno. `executable`: it will
+ * be exec'd. */
 int fd_sealed_copy(const char *name, const void *data, size_t size, bool executable);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * System calls and constants that the C libraries of some supported systems lack: thin wrappers with the
- * kernel's own semantics, -1 and errno on failure.
+ * System calls and constants that the C libraries of some supported systems lack: thin wrappers
+ * with the kernel's own semantics, -1 and errno on failure.
  */
 #ifndef GUEST_BASE_SYS_H
 #define GUEST_BASE_SYS_H
@@ -67,7 +67,8 @@ static inline pid_t sys_clone(unsigned long flags, int *pidfd)
 #endif
 }
 
-static inline int sys_execveat(int dir, const char *path, char *const argv[], char *const envp[], int flags)
+static inline int sys_execveat(int dir, const char *path, char *const argv[], char *const envp[],
+			       int flags)
 {
 	return (int)syscall(SYS_execveat, dir, path, argv, envp, flags);
 }
@@ -82,17 +83,20 @@ static inline int sys_open_tree(int dir, const char *path, unsigned int flags)
 	return (int)syscall(SYS_open_tree, dir, path, flags);
 }
 
-static inline int sys_move_mount(int from, const char *from_path, int to, const char *to_path, unsigned int flags)
+static inline int sys_move_mount(int from, const char *from_path, int to, const char *to_path,
+				 unsigned int flags)
 {
 	return (int)syscall(SYS_move_mount, from, from_path, to, to_path, flags);
 }
 
-static inline int sys_mount_setattr(int dir, const char *path, unsigned int flags, struct mount_attr *attr)
+static inline int sys_mount_setattr(int dir, const char *path, unsigned int flags,
+				    struct mount_attr *attr)
 {
 	return (int)syscall(SYS_mount_setattr, dir, path, flags, attr, sizeof(*attr));
 }
 
-static inline int sys_openat2(int dir, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve)
+static inline int sys_openat2(int dir, const char *path, uint64_t flags, uint64_t mode,
+			      uint64_t resolve)
 {
 	struct open_how how = { .flags = flags, .mode = mode, .resolve = resolve };
 

@@ -8,8 +8,9 @@
 #include "guest/guest.h"
 
 struct cgroup_place {
-	char path[4096]; /* of this process's own group, below the mount of cgroup2; "" if there is no such mount */
-	bool writable; /* groups can be made in it */
+	char path[4096]; /* of this process's own group, below the mount of cgroup2; "" if there is
+			    no such mount */
+	bool writable;	 /* groups can be made in it */
 	bool memory, pids, cpu; /* controllers that it could hand to groups below it */
 };
 

@@ -11,7 +11,8 @@
 #include "base/error.h"
 #include "cgroup/cgroup.h"
 
-/* The target of the first mount of type cgroup2 (a hybrid host has it beside version 1), or NULL. */
+/* The target of the first mount of type cgroup2 (a hybrid host has it beside version 1), or NULL.
+ */
 static char *find_mount(void)
 {
 	struct libmnt_table *table = mnt_new_table_from_file("/proc/self/mountinfo");
@@ -69,8 +70,8 @@ int cgroup_find(struct cgroup_place *place, struct guest_error *err)
 	*place = (struct cgroup_place){ 0 };
 	if (!mount || !own_path(own, sizeof(own)))
 		return 0;
-	if (snprintf(place->path, sizeof(place->path), "%s%s", mount, strcmp(own, "/") == 0 ? "" : own) >=
-	    (int)sizeof(place->path))
+	if (snprintf(place->path, sizeof(place->path), "%s%s", mount,
+		     strcmp(own, "/") == 0 ? "" : own) >= (int)sizeof(place->path))
 		return error_make(err, ENAMETOOLONG, GUEST_STAGE_CGROUP, "cgroup path");
 	dir = open(place->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)

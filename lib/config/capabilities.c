@@ -9,12 +9,13 @@
 #define BIT(capability) (1ULL << (capability))
 
 /*
- * What a package manager, or a server that drops its privileges, needs of root inside the guest. Without
- * CAP_SYS_ADMIN a command cannot undo the masks over /proc or the cap on what it writes.
+ * What a package manager, or a server that drops its privileges, needs of root inside the guest.
+ * Without CAP_SYS_ADMIN a command cannot undo the masks over /proc or the cap on what it writes.
  */
-#define DEFAULT_ROOT                                                                                              \
-	(BIT(CAP_CHOWN) | BIT(CAP_DAC_OVERRIDE) | BIT(CAP_FOWNER) | BIT(CAP_FSETID) | BIT(CAP_KILL) |             \
-	 BIT(CAP_SETGID) | BIT(CAP_SETUID) | BIT(CAP_SETPCAP) | BIT(CAP_NET_BIND_SERVICE))
+#define DEFAULT_ROOT                                                                  \
+	(BIT(CAP_CHOWN) | BIT(CAP_DAC_OVERRIDE) | BIT(CAP_FOWNER) | BIT(CAP_FSETID) | \
+	 BIT(CAP_KILL) | BIT(CAP_SETGID) | BIT(CAP_SETUID) | BIT(CAP_SETPCAP) |       \
+	 BIT(CAP_NET_BIND_SERVICE))
 
 static uint64_t flag_mask(cap_t capabilities, cap_flag_t flag)
 {
@@ -29,8 +30,8 @@ static uint64_t flag_mask(cap_t capabilities, cap_flag_t flag)
 	return mask;
 }
 
-int config_read_capabilities(const char *text, uint32_t uid, uint64_t *ret_permitted, uint64_t *ret_inheritable,
-			     struct guest_error *err)
+int config_read_capabilities(const char *text, uint32_t uid, uint64_t *ret_permitted,
+			     uint64_t *ret_inheritable, struct guest_error *err)
 {
 	cap_t capabilities;
 
@@ -43,10 +44,11 @@ int config_read_capabilities(const char *text, uint32_t uid, uint64_t *ret_permi
 	if (!capabilities) {
 		if (errno == ENOMEM)
 			return error_make(err, ENOMEM, GUEST_STAGE_MEMORY, "capabilities");
-		return error_text(err, EINVAL, GUEST_STAGE_CONFIG,
-				  "capabilities: \"%.80s\" is not what cap_from_text(3) reads, such as "
-				  "\"cap_chown,cap_setuid=ep\"",
-				  text);
+		return error_text(
+			err, EINVAL, GUEST_STAGE_CONFIG,
+			"capabilities: \"%.80s\" is not what cap_from_text(3) reads, such as "
+			"\"cap_chown,cap_setuid=ep\"",
+			text);
 	}
 	*ret_permitted = flag_mask(capabilities, CAP_PERMITTED);
 	/* an exec by another user than root keeps what is inheritable, and ambient */

@@ -12,7 +12,7 @@
 #define DEFAULT_ROOTFS_INODES (1ULL << 20)
 #define DEFAULT_OUTPUT_LIMIT (256ULL << 20)
 #define WRITABLE_INODES_MIN 64 /* a guest's own directories need some */
-#define HOSTNAME_MAX 64 /* __NEW_UTS_LEN */
+#define HOSTNAME_MAX 64	       /* __NEW_UTS_LEN */
 
 #define CONFIG_FLAGS (GUEST_NO_SECCOMP | GUEST_BEST_EFFORT)
 #define COMMAND_FLAGS (GUEST_TRUNCATE_OUTPUT | GUEST_MERGE_STDERR | GUEST_NO_CAPTURE)
@@ -58,7 +58,8 @@ int guest_command_init(struct guest_command *command, size_t size)
 	return init_struct(command, size, &defaults, sizeof(defaults));
 }
 
-int config_copy_in(void *to, size_t known, const void *from, const char *name, struct guest_error *err)
+int config_copy_in(void *to, size_t known, const void *from, const char *name,
+		   struct guest_error *err)
 {
 	const char *bytes = from;
 	uint32_t size;
@@ -66,26 +67,30 @@ int config_copy_in(void *to, size_t known, const void *from, const char *name, s
 	memcpy(&size, from, sizeof(size));
 	if (size < sizeof(size) * 2)
 		return error_text(err, EINVAL, GUEST_STAGE_CONFIG,
-				  "struct %s: size is %u; call its _init() or set it to sizeof()", name, size);
+				  "struct %s: size is %u; call its _init() or set it to sizeof()",
+				  name, size);
 	if (size > CONFIG_STRUCT_MAX)
-		return error_text(err, E2BIG, GUEST_STAGE_CONFIG, "struct %s: size is %u", name, size);
+		return error_text(err, E2BIG, GUEST_STAGE_CONFIG, "struct %s: size is %u", name,
+				  size);
 	for (size_t i = known; i < size; i++)
 		if (bytes[i])
 			return error_text(err, E2BIG, GUEST_STAGE_CONFIG,
-					  "struct %s has fields that libguest %s does not know", name,
-					  guest_version());
+					  "struct %s has fields that libguest %s does not know",
+					  name, guest_version());
 	memcpy(to, from, size < known ? size : known);
 	return 0;
 }
 
 static int check_hostname(const char *hostname, struct guest_error *err)
 {
-	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
+	static const char allowed[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
 	size_t length = strnlen(hostname, HOSTNAME_MAX + 1);
 
 	if (length == 0 || length > HOSTNAME_MAX || hostname[strspn(hostname, allowed)])
 		return error_text(err, EINVAL, GUEST_STAGE_CONFIG,
-				  "hostname: 1 to %d letters, digits, dots, hyphens or underscores", HOSTNAME_MAX);
+				  "hostname: 1 to %d letters, digits, dots, hyphens or underscores",
+				  HOSTNAME_MAX);
 	return 0;
 }
 
@@ -100,31 +105,37 @@ static int check_limits(struct guest_config *config, struct guest_error *err)
 	if (config->flags & GUEST_BEST_EFFORT)
 		return 0;
 	if (config->memory_bytes || config->pids_max || config->cpu_quota)
-		return error_text(err, EOPNOTSUPP, GUEST_STAGE_LIMITS,
-				  "nothing here enforces memory_bytes, pids_max or cpu_quota; leave them 0, or set "
-				  "GUEST_BEST_EFFORT to go without");
+		return error_text(
+			err, EOPNOTSUPP, GUEST_STAGE_LIMITS,
+			"nothing here enforces memory_bytes, pids_max or cpu_quota; leave them 0, or set "
+			"GUEST_BEST_EFFORT to go without");
 	return 0;
 }
 
 static int check_config(struct guest_config *config, struct guest_error *err)
 {
 	if (config->flags & ~(uint32_t)CONFIG_FLAGS)
-		return error_text(err, EINVAL, GUEST_STAGE_CONFIG, "unknown flags %#x", config->flags);
+		return error_text(err, EINVAL, GUEST_STAGE_CONFIG, "unknown flags %#x",
+				  config->flags);
 	if (config->network > GUEST_NETWORK_HOST)
-		return error_text(err, EINVAL, GUEST_STAGE_CONFIG, "unknown network %u", config->network);
+		return error_text(err, EINVAL, GUEST_STAGE_CONFIG, "unknown network %u",
+				  config->network);
 	if (config->rootfs_path && config->rootfs_fd >= 0)
-		return error_text(err, EINVAL, GUEST_STAGE_CONFIG, "both rootfs_path and rootfs_fd are given");
+		return error_text(err, EINVAL, GUEST_STAGE_CONFIG,
+				  "both rootfs_path and rootfs_fd are given");
 	if (config->uid == (uint32_t)-1 || config->gid == (uint32_t)-1)
 		return error_text(err, EINVAL, GUEST_STAGE_CONFIG, "uid and gid cannot be -1");
 	if (config->mounts_count > 0 && !config->mounts)
-		return error_text(err, EINVAL, GUEST_STAGE_CONFIG, "mounts is NULL, mounts_count is not 0");
+		return error_text(err, EINVAL, GUEST_STAGE_CONFIG,
+				  "mounts is NULL, mounts_count is not 0");
 	if (config->writable_inodes < WRITABLE_INODES_MIN)
 		return error_text(err, EINVAL, GUEST_STAGE_CONFIG, "writable_inodes is below %d",
 				  WRITABLE_INODES_MIN);
 	return check_limits(config, err);
 }
 
-int config_read(struct guest_config *config, const struct guest_config *from, struct guest_error *err)
+int config_read(struct guest_config *config, const struct guest_config *from,
+		struct guest_error *err)
 {
 	int r;
 
@@ -142,7 +153,8 @@ int config_read(struct guest_config *config, const struct guest_config *from, st
 	return r < 0 ? r : check_config(config, err);
 }
 
-int config_read_command(struct guest_command *command, const struct guest_command *from, struct guest_error *err)
+int config_read_command(struct guest_command *command, const struct guest_command *from,
+			struct guest_error *err)
 {
 	int r;
 
@@ -155,15 +167,19 @@ int config_read_command(struct guest_command *command, const struct guest_comman
 	if (command->reserved)
 		return error_text(err, EINVAL, GUEST_STAGE_CONFIG, "reserved is not 0");
 	if (command->flags & ~(uint32_t)COMMAND_FLAGS)
-		return error_text(err, EINVAL, GUEST_STAGE_CONFIG, "unknown flags %#x", command->flags);
+		return error_text(err, EINVAL, GUEST_STAGE_CONFIG, "unknown flags %#x",
+				  command->flags);
 	if (!command->argv || !command->argv[0])
 		return error_text(err, EINVAL, GUEST_STAGE_CONFIG, "argv is empty");
 	if (command->stdin_fd >= 0 && command->stdin_size > 0)
-		return error_text(err, EINVAL, GUEST_STAGE_CONFIG, "both stdin_fd and stdin_data are given");
+		return error_text(err, EINVAL, GUEST_STAGE_CONFIG,
+				  "both stdin_fd and stdin_data are given");
 	if (command->stdin_size > 0 && !command->stdin_data)
-		return error_text(err, EINVAL, GUEST_STAGE_CONFIG, "stdin_data is NULL, stdin_size is not 0");
+		return error_text(err, EINVAL, GUEST_STAGE_CONFIG,
+				  "stdin_data is NULL, stdin_size is not 0");
 	if (command->stderr_fd >= 0 && command->flags & GUEST_MERGE_STDERR)
-		return error_text(err, EINVAL, GUEST_STAGE_CONFIG, "both stderr_fd and GUEST_MERGE_STDERR are given");
+		return error_text(err, EINVAL, GUEST_STAGE_CONFIG,
+				  "both stderr_fd and GUEST_MERGE_STDERR are given");
 	if (!command->cwd)
 		command->cwd = "/";
 	if (command->cwd[0] != '/')

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The caller's structs: defaults, sizes, validation, text to masks. What leaves this room is complete and makes
- * sense; the rooms above need not check again.
+ * The caller's structs: defaults, sizes, validation, text to masks. What leaves this room is
+ * complete and makes sense; the rooms above need not check again.
  */
 #ifndef GUEST_CONFIG_CONFIG_H
 #define GUEST_CONFIG_CONFIG_H
@@ -13,19 +13,24 @@
 #define CONFIG_STRUCT_MAX 4096 /* bytes; no public struct will ever be larger */
 
 /*
- * Copy a struct of the caller's (which begins with its size) over one of `known` bytes that holds the defaults, by
- * the kernel's rule for extensible structs: of a shorter one the defaults stay. 0, -EINVAL or -E2BIG.
+ * Copy a struct of the caller's (which begins with its size) over one of `known` bytes that holds
+ * the defaults, by the kernel's rule for extensible structs: of a shorter one the defaults stay. 0,
+ * -EINVAL or -E2BIG.
  */
-int config_copy_in(void *to, size_t known, const void *from, const char *name, struct guest_error *err);
+int config_copy_in(void *to, size_t known, const void *from, const char *name,
+		   struct guest_error *err);
 
-/* A caller's config, checked, with every 0 that stands for a default replaced. NULL: the defaults. */
-int config_read(struct guest_config *config, const struct guest_config *from, struct guest_error *err);
+/* A caller's config, checked, with every 0 that stands for a default replaced. NULL: the defaults.
+ */
+int config_read(struct guest_config *config, const struct guest_config *from,
+		struct guest_error *err);
 
-int config_read_command(struct guest_command *command, const struct guest_command *from, struct guest_error *err);
+int config_read_command(struct guest_command *command, const struct guest_command *from,
+			struct guest_error *err);
 
 /* What the text of guest_config.capabilities says, as bit masks. NULL: the default for this uid. */
-int config_read_capabilities(const char *text, uint32_t uid, uint64_t *ret_permitted, uint64_t *ret_inheritable,
-			     struct guest_error *err);
+int config_read_capabilities(const char *text, uint32_t uid, uint64_t *ret_permitted,
+			     uint64_t *ret_inheritable, struct guest_error *err);
 
 /* The options of a guest_mount, taken apart. */
 struct config_mount {
@@ -35,7 +40,7 @@ struct config_mount {
 	char tmpfs_data[128]; /* what mount(2) is given as data */
 };
 
-int config_read_mount(struct config_mount *to, struct guest_mount *mount, const struct guest_mount *from,
-		      struct guest_error *err);
+int config_read_mount(struct config_mount *to, struct guest_mount *mount,
+		      const struct guest_mount *from, struct guest_error *err);
 
 #endif

@@ -12,12 +12,9 @@ static const struct {
 	const char *name;
 	uint32_t set, clear;
 } attribute_options[] = {
-	{ "ro", MOUNT_ATTR_RDONLY, 0 },
-	{ "rw", 0, MOUNT_ATTR_RDONLY },
-	{ "nosuid", MOUNT_ATTR_NOSUID, 0 },
-	{ "nodev", MOUNT_ATTR_NODEV, 0 },
-	{ "noexec", MOUNT_ATTR_NOEXEC, 0 },
-	{ "exec", 0, MOUNT_ATTR_NOEXEC },
+	{ "ro", MOUNT_ATTR_RDONLY, 0 },	      { "rw", 0, MOUNT_ATTR_RDONLY },
+	{ "nosuid", MOUNT_ATTR_NOSUID, 0 },   { "nodev", MOUNT_ATTR_NODEV, 0 },
+	{ "noexec", MOUNT_ATTR_NOEXEC, 0 },   { "exec", 0, MOUNT_ATTR_NOEXEC },
 	{ "noatime", MOUNT_ATTR_NOATIME, 0 },
 };
 
@@ -49,29 +46,32 @@ static bool read_bind_option(struct config_mount *to, const char *name, size_t s
 	return true;
 }
 
-/* Digits and a suffix only: the text goes to the kernel, and a comma in it would be another option. */
-static bool read_tmpfs_option(struct config_mount *to, const char *name, size_t size, const char *value,
-			      size_t value_size)
+/* Digits and a suffix only: the text goes to the kernel, and a comma in it would be another option.
+ */
+static bool read_tmpfs_option(struct config_mount *to, const char *name, size_t size,
+			      const char *value, size_t value_size)
 {
 	size_t used = strlen(to->tmpfs_data), room = sizeof(to->tmpfs_data) - used;
 	size_t digits = value ? strspn(value, "0123456789") : 0;
 
 	if (!is(name, size, "size") && !is(name, size, "nr_inodes") && !is(name, size, "mode"))
 		return false;
-	if (!value || value_size == 0 || value_size > 20 ||
-	    digits == 0 || digits < value_size - !!strchr("kKmMgG%", value[value_size - 1]))
+	if (!value || value_size == 0 || value_size > 20 || digits == 0 ||
+	    digits < value_size - !!strchr("kKmMgG%", value[value_size - 1]))
 		return false;
-	return snprintf(to->tmpfs_data + used, room, "%s%.*s=%.*s", used ? "," : "", (int)size, name,
-			(int)value_size, value) < (int)room;
+	return snprintf(to->tmpfs_data + used, room, "%s%.*s=%.*s", used ? "," : "", (int)size,
+			name, (int)value_size, value) < (int)room;
 }
 
-static int read_options(struct config_mount *to, const struct guest_mount *mount, struct guest_error *err)
+static int read_options(struct config_mount *to, const struct guest_mount *mount,
+			struct guest_error *err)
 {
 	char *at = (char *)mount->options, *name, *value;
 	size_t name_size, value_size;
 	int r = 0;
 
-	while (at && (r = mnt_optstr_next_option(&at, &name, &name_size, &value, &value_size)) == 0) {
+	while (at &&
+	       (r = mnt_optstr_next_option(&at, &name, &name_size, &value, &value_size)) == 0) {
 		bool known = !value && read_attribute(to, name, name_size);
 
 		if (!known && mount->type == GUEST_MOUNT_BIND)
@@ -79,17 +79,18 @@ static int read_options(struct config_mount *to, const struct guest_mount *mount
 		else if (!known)
 			known = read_tmpfs_option(to, name, name_size, value, value_size);
 		if (!known)
-			return error_text(err, EINVAL, GUEST_STAGE_CONFIG, "mount on %.60s: option \"%.*s\"",
-					  mount->target, (int)(name_size > 60 ? 60 : name_size), name);
+			return error_text(err, EINVAL, GUEST_STAGE_CONFIG,
+					  "mount on %.60s: option \"%.*s\"", mount->target,
+					  (int)(name_size > 60 ? 60 : name_size), name);
 	}
 	if (r < 0)
-		return error_text(err, EINVAL, GUEST_STAGE_CONFIG, "mount on %.60s: options cannot be parsed",
-				  mount->target);
+		return error_text(err, EINVAL, GUEST_STAGE_CONFIG,
+				  "mount on %.60s: options cannot be parsed", mount->target);
 	return 0;
 }
 
-int config_read_mount(struct config_mount *to, struct guest_mount *mount, const struct guest_mount *from,
-		      struct guest_error *err)
+int config_read_mount(struct config_mount *to, struct guest_mount *mount,
+		      const struct guest_mount *from, struct guest_error *err)
 {
 	int r;
 
@@ -98,13 +99,15 @@ int config_read_mount(struct config_mount *to, struct guest_mount *mount, const 
 	if (r < 0)
 		return r;
 	if (mount->type != GUEST_MOUNT_BIND && mount->type != GUEST_MOUNT_TMPFS)
-		return error_text(err, EINVAL, GUEST_STAGE_CONFIG, "unknown mount type %u", mount->type);
+		return error_text(err, EINVAL, GUEST_STAGE_CONFIG, "unknown mount type %u",
+				  mount->type);
 	if (!mount->target || mount->target[0] != '/' || !mount->target[strspn(mount->target, "/")])
 		return error_text(err, EINVAL, GUEST_STAGE_CONFIG,
 				  "a mount's target must be an absolute path below /");
 	if ((mount->type == GUEST_MOUNT_BIND) != !!mount->source)
 		return error_text(err, EINVAL, GUEST_STAGE_CONFIG,
-				  "mount on %.60s: a bind needs a source, a tmpfs has none", mount->target);
+				  "mount on %.60s: a bind needs a source, a tmpfs has none",
+				  mount->target);
 	*to = (struct config_mount){
 		.attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV,
 		.recurse = true,

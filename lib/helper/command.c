@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * Between fork and exec: only what is async-signal-safe, no stdio, no malloc. What all commands of a guest have
- * in common (bounding set, no_new_privs, filter, no core files) they inherit from the holder.
+ * Between fork and exec: only what is async-signal-safe, no stdio, no malloc. What all commands of
+ * a guest have in common (bounding set, no_new_privs, filter, no core files) they inherit from the
+ * holder.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,8 +18,8 @@
 #include "base/sys.h"
 #include "helper/helper.h"
 
-
-__attribute__((noreturn)) static void fail(const struct command *command, int errnum, int stage, const char *what)
+__attribute__((noreturn)) static void fail(const struct command *command, int errnum, int stage,
+					   const char *what)
 {
 	struct guest_error err = { .size = sizeof(err) };
 
@@ -53,7 +54,8 @@ static void set_capabilities(const struct command *command)
 	struct __user_cap_data_struct data[2];
 
 	for (int i = 0; i < 2; i++) {
-		data[i].permitted = data[i].effective = (uint32_t)(holder->capabilities >> (32 * i));
+		data[i].permitted = data[i].effective =
+			(uint32_t)(holder->capabilities >> (32 * i));
 		data[i].inheritable = (uint32_t)(holder->inheritable >> (32 * i));
 	}
 	if (sys_capset(&header, data) < 0)

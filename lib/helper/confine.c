@@ -27,7 +27,8 @@ int confine_bounding_set(uint64_t keep, struct guest_error *err)
 			continue;
 		if (errno == EINVAL) /* beyond the last one that this kernel knows */
 			break;
-		return error_make(err, errno, GUEST_STAGE_CAPABILITIES, "dropping capability %d", capability);
+		return error_make(err, errno, GUEST_STAGE_CAPABILITIES, "dropping capability %d",
+				  capability);
 	}
 	return 0;
 }
@@ -37,7 +38,8 @@ int confine_seccomp(bool minimal, struct guest_error *err)
 	const struct sock_filter *filter = minimal ? filter_minimal : filter_default;
 	size_t count = minimal ? sizeof(filter_minimal) / sizeof(filter_minimal[0]) :
 				 sizeof(filter_default) / sizeof(filter_default[0]);
-	struct sock_fprog program = { .len = (unsigned short)count, .filter = (struct sock_filter *)filter };
+	struct sock_fprog program = { .len = (unsigned short)count,
+				      .filter = (struct sock_filter *)filter };
 
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return error_make(err, errno, GUEST_STAGE_SECCOMP, "no_new_privs");

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The helper: one static program that is, in turn, launcher, keeper, holder and (until its exec) command.
- * lib/guest.c tells how they work together. Every function here runs in a process with a single thread.
+ * The helper: one static program that is, in turn, launcher, keeper, holder and (until its exec)
+ * command. lib/guest.c tells how they work together. Every function here runs in a process with a
+ * single thread.
  */
 #ifndef GUEST_HELPER_HELPER_H
 #define GUEST_HELPER_HELPER_H
@@ -16,7 +17,8 @@
 
 #define HELPER_CONTROL_FD 3 /* where the launcher finds the control socket */
 
-/* --- idmap.c: which ids a keeper gets ------------------------------------------------------------ */
+/* --- idmap.c: which ids a keeper gets ------------------------------------------------------------
+ */
 
 struct idmap_line {
 	uint32_t inside, outside, count;
@@ -27,41 +29,45 @@ struct idmap {
 	uint32_t gid_outside[2];
 	uint32_t lines_count;
 	uint32_t ids_count; /* mapped in all */
-	bool by_newuidmap; /* written by newuidmap(1) and newgidmap(1), for want of privilege */
+	bool by_newuidmap;  /* written by newuidmap(1) and newgidmap(1), for want of privilege */
 	bool deny_setgroups;
 	bool privileged; /* real root: can make idmapped mounts and hand them to guests */
 };
 
-/* The best map that this process may have written for its child; never maps a privileged host id. */
+/* The best map that this process may have written for its child; never maps a privileged host id.
+ */
 int idmap_plan(struct idmap *map, struct guest_error *err);
 
 /* Drop to the single id that needs no privilege, where newuidmap has failed. */
 void idmap_single(struct idmap *map);
 
-/* Write it for a child in a new user namespace. `proc`: a directory fd of a procfs that shows `pid`. */
+/* Write it for a child in a new user namespace. `proc`: a directory fd of a procfs that shows
+ * `pid`. */
 int idmap_write(const struct idmap *map, int proc, pid_t pid, struct guest_error *err);
 
 /*
- * Write the map of a user namespace nested in the one of `map`: the same ids under the same numbers or, if
- * there is one id only, that one as uid and gid.
+ * Write the map of a user namespace nested in the one of `map`: the same ids under the same numbers
+ * or, if there is one id only, that one as uid and gid.
  */
 int idmap_write_nested(const struct idmap *map, int proc, pid_t pid, uint32_t uid, uint32_t gid,
 		       struct guest_error *err);
 
-/* --- keeper.c, keeper_tree.c ------------------------------------------------------------------------- */
+/* --- keeper.c, keeper_tree.c
+ * ------------------------------------------------------------------------- */
 
 struct keeper {
 	struct idmap map;
-	int control; /* to the host */
-	int host; /* pidfd of the host */
-	int proc; /* O_PATH of a procfs of the keeper's PID namespace */
-	int mount_ns; /* its own, with nothing of the host in it */
-	int host_tree_ns; /* one that still has the host's tree at /host; -EBADF if map.privileged */
-	int undertaker; /* socket to the process that tears guests down */
-	int signals; /* signalfd of SIGCHLD */
-	uint32_t *go; /* word shared with a holder in the making */
+	int control;	   /* to the host */
+	int host;	   /* pidfd of the host */
+	int proc;	   /* O_PATH of a procfs of the keeper's PID namespace */
+	int mount_ns;	   /* its own, with nothing of the host in it */
+	int host_tree_ns;  /* one that still has the host's tree at /host; -EBADF if map.privileged
+			    */
+	int undertaker;	   /* socket to the process that tears guests down */
+	int signals;	   /* signalfd of SIGCHLD */
+	uint32_t *go;	   /* word shared with a holder in the making */
 	uint32_t template; /* KEEPER_*: what the rootfs has and lacks */
-	uint32_t masks; /* bit n: keeper_masks[n] can be opened and must be masked in guests */
+	uint32_t masks;	   /* bit n: keeper_masks[n] can be opened and must be masked in guests */
 };
 
 enum {
@@ -73,7 +79,8 @@ enum {
 	KEEPER_TMP_IN_USE = 1 << 5, /* the rootfs has files in /tmp, which must not be covered */
 };
 
-/* From this fd on the keeper holds guests' mount namespaces, so that a new holder can close them at once. */
+/* From this fd on the keeper holds guests' mount namespaces, so that a new holder can close them at
+ * once. */
 #define KEEPER_GUEST_FDS 192
 
 /* For a holder: the fds that it has by being a fork of the keeper. */
@@ -82,23 +89,27 @@ void keeper_close_fds(const struct keeper *keeper);
 /* Files and directories of procfs that tell about the host, or act on it. NULL-terminated. */
 extern const char *const keeper_masks[];
 
-/* The keeper's life, from the clone on. Never returns. `go`: a socket on which the launcher says when. */
-__attribute__((noreturn)) void keeper_main(struct keeper *keeper, const struct wire_start *start, int rootfs,
-					   int unpacker, int go);
+/* The keeper's life, from the clone on. Never returns. `go`: a socket on which the launcher says
+ * when. */
+__attribute__((noreturn)) void keeper_main(struct keeper *keeper, const struct wire_start *start,
+					   int rootfs, int unpacker, int go);
 
 /* Build the tree: template, /dev, /proc, and pivot into it. */
 int keeper_tree(struct keeper *keeper, const struct wire_start *start, int rootfs, int unpacker,
 		int rootfs_tree, struct guest_error *err);
 
-/* --- unpack_start.c: the unpacker's confinement ----------------------------------------------------- */
+/* --- unpack_start.c: the unpacker's confinement
+ * ----------------------------------------------------- */
 
-/* Run the unpacker on `archive` with the tmpfs at /template as its root. Returns the report's fd. */
+/* Run the unpacker on `archive` with the tmpfs at /template as its root. Returns the report's fd.
+ */
 int unpack_start(const struct keeper *keeper, int archive, int unpacker, struct guest_error *err);
 
 /* Wait for its report; gives up with -EPIPE when the host dies. */
 int unpack_wait(const struct keeper *keeper, int report, struct guest_error *err);
 
-/* --- holder.c, holder_tree.c, mounts.c ------------------------------------------------------------- */
+/* --- holder.c, holder_tree.c, mounts.c
+ * ------------------------------------------------------------- */
 
 /* A guest in the making: what its holder needs of the keeper and of the request. */
 struct holder_plan {
@@ -118,14 +129,15 @@ int holder_tree(const struct holder_plan *plan, struct guest_error *err);
 /* Mount what the caller asked for below the new root, before the pivot. */
 int mounts_apply(const struct holder_plan *plan, int root, struct guest_error *err);
 
-/* --- run.c, sweep.c, command.c ---------------------------------------------------------------------- */
+/* --- run.c, sweep.c, command.c
+ * ---------------------------------------------------------------------- */
 
 #define COMMAND_MARKER_SIZE 28
 #define RUN_SLOTS 2048 /* commands that can run at once in a guest */
 
 /* What a command tells its holder before exec, in a page that they share. */
 struct command_slot {
-	uint32_t state; /* enum command_state */
+	uint32_t state;			  /* enum command_state */
 	char marker[COMMAND_MARKER_SIZE]; /* the link text of its cgroup namespace */
 };
 
@@ -161,8 +173,8 @@ struct holder {
 	int socket; /* to the host */
 	int proc;
 	int signals; /* signalfd of SIGCHLD */
-	int poll; /* epoll of socket, signals and run sockets */
-	int null; /* /dev/null, read-only */
+	int poll;    /* epoll of socket, signals and run sockets */
+	int null;    /* /dev/null, read-only */
 	uint32_t uid, gid;
 	bool many_ids;
 	uint32_t nofile_soft, nofile_hard;
@@ -181,20 +193,23 @@ void run_cancel(struct holder *holder, struct run *run);
 void run_reap(struct holder *holder);
 
 /*
- * Kill all that a run has started, when its main process is dead, and reap it. Other runs' processes are
- * told apart by their cgroup namespace, of which each run has one of its own.
+ * Kill all that a run has started, when its main process is dead, and reap it. Other runs'
+ * processes are told apart by their cgroup namespace, of which each run has one of its own.
  */
 void sweep_run(struct holder *holder, const struct run *run);
 
-/* --- confine.c: what processes must not do --------------------------------------------------------- */
+/* --- confine.c: what processes must not do
+ * --------------------------------------------------------- */
 
 /* Drop all but `keep` (bit n: capability n) from the bounding set. */
 int confine_bounding_set(uint64_t keep, struct guest_error *err);
 
-/* no_new_privs and the seccomp filter; `minimal`: only what keeps prlimit(2) off other processes. */
+/* no_new_privs and the seccomp filter; `minimal`: only what keeps prlimit(2) off other processes.
+ */
 int confine_seccomp(bool minimal, struct guest_error *err);
 
-/* --- main.c: small things that several of them need ----------------------------------------------- */
+/* --- main.c: small things that several of them need
+ * ----------------------------------------------- */
 
 /* mount(2), with the error made. */
 int helper_mount(const char *source, const char *target, const char *type, unsigned long flags,

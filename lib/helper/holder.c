@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
- * The holder: PID 1 of a guest. A fork of the keeper that never execs inside the guest's user namespace and is
- * not dumpable, so that ptrace, /proc/1/mem and pidfd_getfd are refused even to CAP_SYS_PTRACE in the guest. It
- * starts commands, reaps, and ends when the host says so or is gone; with it ends every process of the guest.
+ * The holder: PID 1 of a guest. A fork of the keeper that never execs inside the guest's user
+ * namespace and is not dumpable, so that ptrace, /proc/1/mem and pidfd_getfd are refused even to
+ * CAP_SYS_PTRACE in the guest. It starts commands, reaps, and ends when the host says so or is
+ * gone; with it ends every process of the guest.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -92,7 +93,8 @@ static int open_fds(struct holder *holder, struct guest_error *err)
 		return error_make(err, errno, GUEST_STAGE_HELPER, "holder's fds");
 	holder->slots = mmap(NULL, RUN_SLOTS * sizeof(*holder->slots), PROT_READ | PROT_WRITE,
 			     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	return holder->slots == MAP_FAILED ? error_make(err, errno, GUEST_STAGE_MEMORY, "slots") : 0;
+	return holder->slots == MAP_FAILED ? error_make(err, errno, GUEST_STAGE_MEMORY, "slots") :
+					     0;
 }
 
 static int setup(struct holder *holder, const struct holder_plan *plan, struct guest_error *err)
@@ -174,7 +176,8 @@ __attribute__((noreturn)) void holder_main(const struct holder_plan *plan)
 	if (setup(&holder, plan, &err) < 0)
 		helper_fail(holder.socket, &err);
 	self = fd_above_stdio(sys_pidfd_open(getpid(), 0));
-	if (self < 0 || wire_send(holder.socket, &ready, sizeof(ready), WIRE_READY, &self, 1, 1) < 0)
+	if (self < 0 ||
+	    wire_send(holder.socket, &ready, sizeof(ready), WIRE_READY, &self, 1, 1) < 0)
 		_exit(1);
 	fd_close(&self);
 	holder_loop(&holder);

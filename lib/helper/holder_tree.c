@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * A guest's tree, by mount(2): a tmpfs with the guest's caps at /guest, in it the writable layer of an overlay
- * over the keeper's /template, and on that overlay /proc, /dev and what the caller wants; then pivot_root.
+ * A guest's tree, by mount(2): a tmpfs with the guest's caps at /guest, in it the writable layer of
+ * an overlay over the keeper's /template, and on that overlay /proc, /dev and what the caller
+ * wants; then pivot_root.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -43,7 +44,8 @@ static int make_layer(const struct holder_plan *plan, struct guest_error *err)
 		{ "/guest/upper/tmp", 01777, plan->keeper->template & KEEPER_MISSING_TMP },
 		{ "/guest/upper/run", 0755, plan->keeper->template & KEEPER_MISSING_RUN },
 		{ "/guest/upper/etc", 0755,
-		  plan->keeper->template & KEEPER_MISSING_ETC || plan->create->flags & WIRE_CREATE_ETC },
+		  plan->keeper->template & KEEPER_MISSING_ETC ||
+			  plan->create->flags & WIRE_CREATE_ETC },
 	};
 	char data[96];
 	int r;
@@ -51,7 +53,8 @@ static int make_layer(const struct holder_plan *plan, struct guest_error *err)
 	snprintf(data, sizeof(data), "mode=755,size=%llu,nr_inodes=%llu",
 		 (unsigned long long)plan->create->writable_bytes,
 		 (unsigned long long)plan->create->writable_inodes);
-	r = helper_mount("guest", "/guest", "tmpfs", MS_NOSUID | MS_NODEV, data, GUEST_STAGE_MOUNT, err);
+	r = helper_mount("guest", "/guest", "tmpfs", MS_NOSUID | MS_NODEV, data, GUEST_STAGE_MOUNT,
+			 err);
 	umask(0);
 	for (size_t i = 0; r == 0 && i < sizeof(places) / sizeof(places[0]); i++)
 		if (places[i].wanted)
@@ -66,7 +69,9 @@ static int write_file(const char *path, const char *text, struct guest_error *er
 
 	r = fd < 0 ? -errno : fd_write_all(fd, text, strlen(text));
 	fd_close(&fd);
-	return r < 0 ? error_make(err, -r, GUEST_STAGE_MOUNT, "writing %s", path + strlen("/guest/upper")) : 0;
+	return r < 0 ? error_make(err, -r, GUEST_STAGE_MOUNT, "writing %s",
+				  path + strlen("/guest/upper")) :
+		       0;
 }
 
 /* Written into the layer before the overlay is there, so that nothing of the rootfs is followed. */
@@ -82,7 +87,8 @@ static int write_etc(const struct holder_plan *plan, struct guest_error *err)
 	snprintf(text, sizeof(text), "%s\n", hostname);
 	r = write_file("/guest/upper/etc/hostname", text, err);
 	snprintf(text, sizeof(text),
-		 "127.0.0.1\tlocalhost\n127.0.1.1\t%s\n::1\tlocalhost ip6-localhost ip6-loopback\n", hostname);
+		 "127.0.0.1\tlocalhost\n127.0.1.1\t%s\n::1\tlocalhost ip6-localhost ip6-loopback\n",
+		 hostname);
 	if (r == 0)
 		r = write_file("/guest/upper/etc/hosts", text, err);
 	if (r == 0)
@@ -92,20 +98,24 @@ static int write_etc(const struct holder_plan *plan, struct guest_error *err)
 
 static int mount_overlay(struct guest_error *err)
 {
-	int r = helper_mount("overlay", ROOT, "overlay", MS_NOSUID | MS_NODEV,
-			     "lowerdir=/template,upperdir=/guest/upper,workdir=/guest/work,userxattr",
-			     GUEST_STAGE_MOUNT_OVERLAY, err);
+	int r = helper_mount(
+		"overlay", ROOT, "overlay", MS_NOSUID | MS_NODEV,
+		"lowerdir=/template,upperdir=/guest/upper,workdir=/guest/work,userxattr",
+		GUEST_STAGE_MOUNT_OVERLAY, err);
 
 	if (r == -EPERM || r == -ENODEV || r == -EINVAL)
-		return error_remedy(err, r == -ENODEV ? "load the kernel module: modprobe overlay" :
-							"overlayfs in a user namespace needs Linux 5.11 or later");
+		return error_remedy(
+			err, r == -ENODEV ?
+				     "load the kernel module: modprobe overlay" :
+				     "overlayfs in a user namespace needs Linux 5.11 or later");
 	return r;
 }
 
 static int mount_devices(const struct holder_plan *plan, struct guest_error *err)
 {
-	const char *pts = plan->keeper->map.ids_count > 5 ? "newinstance,ptmxmode=0666,mode=0620,gid=5" :
-							    "newinstance,ptmxmode=0666,mode=0620";
+	const char *pts = plan->keeper->map.ids_count > 5 ?
+				  "newinstance,ptmxmode=0666,mode=0620,gid=5" :
+				  "newinstance,ptmxmode=0666,mode=0620";
 	int r;
 
 	r = helper_mount("/dev", ROOT "/dev", NULL, MS_BIND | MS_REC, NULL, GUEST_STAGE_MOUNT, err);
@@ -113,13 +123,14 @@ static int mount_devices(const struct holder_plan *plan, struct guest_error *err
 		r = helper_mount("devpts", ROOT "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, pts,
 				 GUEST_STAGE_MOUNT, err);
 	if (r == 0)
-		r = helper_mount("/guest/shm", ROOT "/dev/shm", NULL, MS_BIND, NULL, GUEST_STAGE_MOUNT, err);
+		r = helper_mount("/guest/shm", ROOT "/dev/shm", NULL, MS_BIND, NULL,
+				 GUEST_STAGE_MOUNT, err);
 	return r;
 }
 
 /*
- * A plain tmpfs is faster than an overlay, and inode numbers of directories are the same to stat(2) and to
- * readdir(3) in it. It is the guest's own, so that one cap holds for all.
+ * A plain tmpfs is faster than an overlay, and inode numbers of directories are the same to stat(2)
+ * and to readdir(3) in it. It is the guest's own, so that one cap holds for all.
  */
 static int mount_tmp(const struct holder_plan *plan, struct guest_error *err)
 {
@@ -140,15 +151,15 @@ static int mask_proc(const struct holder_plan *plan, struct guest_error *err)
 		snprintf(path, sizeof(path), ROOT "/proc/%s", keeper_masks[i]);
 		if (stat(path, &st) < 0)
 			continue;
-		r = helper_mount(S_ISDIR(st.st_mode) ? "/empty" : "/dev/null", path, NULL, MS_BIND, NULL,
-				 GUEST_STAGE_MOUNT_PROC, err);
+		r = helper_mount(S_ISDIR(st.st_mode) ? "/empty" : "/dev/null", path, NULL, MS_BIND,
+				 NULL, GUEST_STAGE_MOUNT_PROC, err);
 	}
 	return r;
 }
 
 /*
- * What the kernel counts per user on the host too, and nested user namespaces, by which a command would get
- * capabilities anew. Files that this kernel does not have are no gap.
+ * What the kernel counts per user on the host too, and nested user namespaces, by which a command
+ * would get capabilities anew. Files that this kernel does not have are no gap.
  */
 static void cap_quotas(void)
 {
@@ -165,11 +176,13 @@ static int mount_proc(const struct holder_plan *plan, struct guest_error *err)
 	if (r < 0)
 		return r;
 	cap_quotas();
-	r = helper_mount(ROOT "/proc/sys", ROOT "/proc/sys", NULL, MS_BIND, NULL, GUEST_STAGE_MOUNT_PROC, err);
+	r = helper_mount(ROOT "/proc/sys", ROOT "/proc/sys", NULL, MS_BIND, NULL,
+			 GUEST_STAGE_MOUNT_PROC, err);
 	if (r == 0)
 		r = helper_mount(NULL, ROOT "/proc/sys", NULL,
-				 MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL,
-				 GUEST_STAGE_MOUNT_PROC, err);
+				 MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV |
+					 MS_NOEXEC,
+				 NULL, GUEST_STAGE_MOUNT_PROC, err);
 	return r < 0 ? r : mask_proc(plan, err);
 }
 
@@ -187,7 +200,8 @@ static int apply_mounts(const struct holder_plan *plan, struct guest_error *err)
 	return r;
 }
 
-/* pivot_root(2), "pivot_root(".", ".")": the old root ends up on top of the new one, and is detached. */
+/* pivot_root(2), "pivot_root(".", ".")": the old root ends up on top of the new one, and is
+ * detached. */
 static int enter(struct guest_error *err)
 {
 	if (chdir(ROOT) < 0 || sys_pivot_root(".", ".") < 0)

@@ -2,11 +2,11 @@
 /*
  * Which ids a keeper gets, in order of preference:
  *
- *   a host that is root      a range of ids that nobody uses, taken from where systemd-nspawn takes its own
- *                            (524288 to 1879048191, UIDS-GIDS.md of systemd); inside a container with fewer
- *                            ids, the upper half of what it has. Guest root is never host root.
- *   newuidmap(1) usable      the caller's own id as 0, its subordinate ids (subuid(5)) as 1 and up
- *   else                     the caller's own id as 0
+ *   a host that is root      a range of ids that nobody uses, taken from where systemd-nspawn takes
+ * its own (524288 to 1879048191, UIDS-GIDS.md of systemd); inside a container with fewer ids, the
+ * upper half of what it has. Guest root is never host root. newuidmap(1) usable      the caller's
+ * own id as 0, its subordinate ids (subuid(5)) as 1 and up else                     the caller's
+ * own id as 0
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -54,12 +54,14 @@ static uint32_t ids_available(const char *map_file)
 
 static bool plan_privileged_range(struct idmap *map)
 {
-	uint32_t uids = ids_available("/proc/self/uid_map"), gids = ids_available("/proc/self/gid_map");
+	uint32_t uids = ids_available("/proc/self/uid_map"),
+		 gids = ids_available("/proc/self/gid_map");
 	uint32_t available = uids < gids ? uids : gids;
 	uint32_t base, count = RANGE_COUNT;
 
 	if (available >= RANGE_BASE + RANGE_SLOTS * RANGE_COUNT) {
-		/* Hosts get different slots, so that per-id quotas of one host's guests do not meet another's. */
+		/* Hosts get different slots, so that per-id quotas of one host's guests do not meet
+		 * another's. */
 		base = RANGE_BASE + (uint32_t)getppid() % RANGE_SLOTS * RANGE_COUNT;
 		map->privileged = has_capability(CAP_SYS_ADMIN);
 	} else if (available >= 2) {
@@ -76,7 +78,8 @@ static bool plan_privileged_range(struct idmap *map)
 }
 
 /* The first range of a subuid(5) file for a user, by name or by number. */
-static uint32_t subordinate_range(const char *file_name, const char *user, uid_t uid, uint32_t *ret_start)
+static uint32_t subordinate_range(const char *file_name, const char *user, uid_t uid,
+				  uint32_t *ret_start)
 {
 	char line[256], number[16];
 	FILE *file = fopen(file_name, "re");
@@ -88,7 +91,8 @@ static uint32_t subordinate_range(const char *file_name, const char *user, uid_t
 	while (count == 0 && fgets(line, sizeof(line), file)) {
 		char *rest = line, *name = strsep(&rest, ":"), *start = strsep(&rest, ":");
 
-		if (!start || !rest || ((!user || strcmp(name, user) != 0) && strcmp(name, number) != 0))
+		if (!start || !rest ||
+		    ((!user || strcmp(name, user) != 0) && strcmp(name, number) != 0))
 			continue;
 		*ret_start = (uint32_t)strtoul(start, NULL, 10);
 		count = (uint32_t)strtoul(rest, NULL, 10);
@@ -139,9 +143,10 @@ int idmap_plan(struct idmap *map, struct guest_error *err)
 	if (has_capability(CAP_SETUID) && has_capability(CAP_SETGID) && plan_privileged_range(map))
 		return 0;
 	if (geteuid() == 0 && ids_available("/proc/self/uid_map") > 1)
-		return error_text(err, EPERM, GUEST_STAGE_UID_MAP,
-				  "root without CAP_SETUID and CAP_SETGID can only map root itself into a guest; "
-				  "run as an ordinary user, or with both capabilities");
+		return error_text(
+			err, EPERM, GUEST_STAGE_UID_MAP,
+			"root without CAP_SETUID and CAP_SETGID can only map root itself into a guest; "
+			"run as an ordinary user, or with both capabilities");
 	if (!plan_subordinate_range(map))
 		idmap_single(map);
 	return 0;
@@ -152,11 +157,14 @@ static void format_lines(const struct idmap *map, bool gids, char *text, size_t 
 	size_t used = 0;
 
 	for (uint32_t i = 0; i < map->lines_count; i++)
-		used += (size_t)snprintf(text + used, size - used, "%u %u %u\n", map->lines[i].inside,
-					 gids ? map->gid_outside[i] : map->lines[i].outside, map->lines[i].count);
+		used += (size_t)snprintf(text + used, size - used, "%u %u %u\n",
+					 map->lines[i].inside,
+					 gids ? map->gid_outside[i] : map->lines[i].outside,
+					 map->lines[i].count);
 }
 
-static int write_file(int proc, pid_t pid, const char *file, const char *text, struct guest_error *err)
+static int write_file(int proc, pid_t pid, const char *file, const char *text,
+		      struct guest_error *err)
 {
 	char path[48];
 	int r;
@@ -167,8 +175,10 @@ static int write_file(int proc, pid_t pid, const char *file, const char *text, s
 		return 0;
 	r = error_make(err, -r, GUEST_STAGE_UID_MAP, "writing %s", file);
 	if (r == -EPERM || r == -EACCES)
-		error_remedy(err, "the host lets nobody unprivileged use user namespaces: allow this program in "
-				  "AppArmor (userns), or sysctl kernel.apparmor_restrict_unprivileged_userns=0");
+		error_remedy(
+			err,
+			"the host lets nobody unprivileged use user namespaces: allow this program in "
+			"AppArmor (userns), or sysctl kernel.apparmor_restrict_unprivileged_userns=0");
 	return r;
 }
 
@@ -207,7 +217,8 @@ int idmap_write(const struct idmap *map, int proc, pid_t pid, struct guest_error
 	if (map->by_newuidmap) {
 		if (run_newidmap("/usr/bin/newuidmap", map, false, pid) < 0 ||
 		    run_newidmap("/usr/bin/newgidmap", map, true, pid) < 0)
-			return error_text(err, EPERM, GUEST_STAGE_UID_MAP, "newuidmap or newgidmap failed");
+			return error_text(err, EPERM, GUEST_STAGE_UID_MAP,
+					  "newuidmap or newgidmap failed");
 		return 0;
 	}
 	if (map->deny_setgroups) {

@@ -1,22 +1,24 @@
 // SPDX-License-Identifier: MIT
 /*
- * The keeper: PID 1 of its own PID namespace, one for each host process and rootfs. It builds the tree that
- * guests share (keeper_tree.c), then makes a holder for each CREATE on the control socket. It ends, and with it
- * all guests, when the host does: that is seen by the host's pidfd, since the socket's end never comes while a
- * forked copy of the host still has it.
+ * The keeper: PID 1 of its own PID namespace, one for each host process and rootfs. It builds the
+ * tree that guests share (keeper_tree.c), then makes a holder for each CREATE on the control
+ * socket. It ends, and with it all guests, when the host does: that is seen by the host's pidfd,
+ * since the socket's end never comes while a forked copy of the host still has it.
  *
- * It has two mount namespaces. In its own there is nothing of the host, so that a guest's start does not depend
- * on the host's mount table. Where binds have to be made by path (a host that is not root), an earlier one that
- * still has the host's tree at /host is kept, for guests with binds only.
+ * It has two mount namespaces. In its own there is nothing of the host, so that a guest's start
+ * does not depend on the host's mount table. Where binds have to be made by path (a host that is
+ * not root), an earlier one that still has the host's tree at /host is kept, for guests with binds
+ * only.
  *
- * Tearing a guest's mounts down takes the kernel milliseconds. So the keeper holds each guest's mount namespace
- * open, and when the holder is dead gives it to the undertaker, a process that does nothing but close it.
+ * Tearing a guest's mounts down takes the kernel milliseconds. So the keeper holds each guest's
+ * mount namespace open, and when the holder is dead gives it to the undertaker, a process that does
+ * nothing but close it.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/capability.h>
 #include <poll.h>
-#include <grp.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -37,8 +39,9 @@
 #include "helper/helper.h"
 
 const char *const keeper_masks[] = {
-	"kcore", "keys", "key-users", "kallsyms", "timer_list", "sched_debug", "latency_stats",
-	"sysrq-trigger", "kmsg", "kpagecount", "kpageflags", "vmallocinfo", "acpi", "scsi", "asound", NULL,
+	"kcore",	 "keys",	  "key-users", "kallsyms",   "timer_list", "sched_debug",
+	"latency_stats", "sysrq-trigger", "kmsg",      "kpagecount", "kpageflags", "vmallocinfo",
+	"acpi",		 "scsi",	  "asound",    NULL,
 };
 
 struct keeper_guest {
@@ -59,8 +62,11 @@ static union {
 static int become_root(struct guest_error *err)
 {
 	if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
-		return error_make(err, errno, GUEST_STAGE_CREDENTIALS, "becoming root of the user namespace");
-	setgroups(0, NULL); /* EPERM where setgroups is denied; then the host's groups stay, unmapped */
+		return error_make(err, errno, GUEST_STAGE_CREDENTIALS,
+				  "becoming root of the user namespace");
+	setgroups(
+		0,
+		NULL); /* EPERM where setgroups is denied; then the host's groups stay, unmapped */
 	/* changing ids clears it, and with it the right to write the holders' uid_map */
 	prctl(PR_SET_DUMPABLE, 1);
 	setsid();
@@ -85,8 +91,8 @@ static uint32_t masks_needed(int proc)
 }
 
 /*
- * Inotify instances and watches count against the host's user as well, in each namespace up to the host's:
- * what all guests together may have stays below half of the host's default (128 instances).
+ * Inotify instances and watches count against the host's user as well, in each namespace up to the
+ * host's: what all guests together may have stays below half of the host's default (128 instances).
  */
 static void cap_quotas(void)
 {
@@ -112,7 +118,8 @@ static int start_undertaker(struct keeper *keeper, struct guest_error *err)
 		if (dup2(sockets[1], HELPER_CONTROL_FD) < 0)
 			_exit(1);
 		sys_close_range(HELPER_CONTROL_FD + 1, ~0U, 0);
-		while (wire_receive(HELPER_CONTROL_FD, &message, sizeof(message), fds, &count, 0) >= 0)
+		while (wire_receive(HELPER_CONTROL_FD, &message, sizeof(message), fds, &count, 0) >=
+		       0)
 			wire_close_fds(fds, count);
 		_exit(0);
 	}
@@ -132,11 +139,13 @@ static int leave_host_tree(struct keeper *keeper, struct guest_error *err)
 	if (umount2("/host", MNT_DETACH) < 0)
 		return error_make(err, errno, GUEST_STAGE_PIVOT_ROOT, "detaching the host's tree");
 	keeper->mount_ns = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
-	return keeper->mount_ns < 0 ? error_make(err, errno, GUEST_STAGE_MOUNT, "/proc/self/ns/mnt") : 0;
+	return keeper->mount_ns < 0 ?
+		       error_make(err, errno, GUEST_STAGE_MOUNT, "/proc/self/ns/mnt") :
+		       0;
 }
 
-static int keeper_setup(struct keeper *keeper, const struct wire_start *start, int rootfs, int unpacker,
-			int rootfs_tree, struct guest_error *err)
+static int keeper_setup(struct keeper *keeper, const struct wire_start *start, int rootfs,
+			int unpacker, int rootfs_tree, struct guest_error *err)
 {
 	sigset_t child;
 	int r = become_root(err);
@@ -156,7 +165,8 @@ static int keeper_setup(struct keeper *keeper, const struct wire_start *start, i
 		return r;
 	keeper->masks = masks_needed(keeper->proc);
 	cap_quotas();
-	keeper->go = mmap(NULL, sizeof(*keeper->go), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	keeper->go = mmap(NULL, sizeof(*keeper->go), PROT_READ | PROT_WRITE,
+			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	return keeper->go == MAP_FAILED ? error_make(err, errno, GUEST_STAGE_MEMORY, "mmap") : 0;
 }
 
@@ -172,7 +182,8 @@ static pid_t clone_holder(const struct holder_plan *plan, struct guest_error *er
 {
 	const struct keeper *keeper = plan->keeper;
 	bool host_tree = plan->create->flags & WIRE_CREATE_HOST_TREE;
-	unsigned long flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | SIGCHLD;
+	unsigned long flags =
+		CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | SIGCHLD;
 	pid_t pid;
 
 	if (plan->create->flags & WIRE_CREATE_NET)
@@ -186,13 +197,16 @@ static pid_t clone_holder(const struct holder_plan *plan, struct guest_error *er
 	if (pid < 0)
 		error_make(err, errno, GUEST_STAGE_CLONE, "a guest's namespaces");
 	if (pid < 0 && err->code == -ENOSPC)
-		error_remedy(err, "raise sysctl user.max_user_namespaces, max_mnt_namespaces, max_net_namespaces...");
+		error_remedy(
+			err,
+			"raise sysctl user.max_user_namespaces, max_mnt_namespaces, max_net_namespaces...");
 	if (host_tree && setns(keeper->mount_ns, CLONE_NEWNS) < 0)
 		_exit(1); /* cannot go on with the host's tree in view */
 	return pid < 0 ? err->code : pid;
 }
 
-/* An fd of the new guest's mount namespace. The holder can be looked into only until its maps are there. */
+/* An fd of the new guest's mount namespace. The holder can be looked into only until its maps are
+ * there. */
 static int open_mount_ns(const struct keeper *keeper, pid_t pid)
 {
 	char path[32];
@@ -217,7 +231,8 @@ static int finish_holder(struct keeper *keeper, const struct wire_create *create
 	guest->mount_ns = open_mount_ns(keeper, pid);
 	if (guest->mount_ns < 0) {
 		free(guest);
-		return error_make(err, errno, GUEST_STAGE_CLONE, "opening the guest's mount namespace");
+		return error_make(err, errno, GUEST_STAGE_CLONE,
+				  "opening the guest's mount namespace");
 	}
 	guest->next = guests;
 	guests = guest;
@@ -260,7 +275,8 @@ static void bury(struct keeper *keeper, pid_t pid)
 		return;
 	*link = guest->next;
 	if (guest->mount_ns >= 0)
-		(void)wire_send(keeper->undertaker, &plain, sizeof(plain), WIRE_SHUTDOWN, &guest->mount_ns, 1, 1);
+		(void)wire_send(keeper->undertaker, &plain, sizeof(plain), WIRE_SHUTDOWN,
+				&guest->mount_ns, 1, 1);
 	fd_close(&guest->mount_ns);
 	free(guest);
 }
@@ -282,7 +298,8 @@ static bool serve(struct keeper *keeper)
 	size_t fds_count = 0;
 
 	r = wire_receive(keeper->control, &message, sizeof(message), fds, &fds_count, 1);
-	if (r == WIRE_CREATE && fds_count >= 1 && message.create.header.size >= sizeof(message.create))
+	if (r == WIRE_CREATE && fds_count >= 1 &&
+	    message.create.header.size >= sizeof(message.create))
 		create_guest(keeper, fds, fds_count);
 	else if (r >= 0)
 		wire_close_fds(fds, fds_count);
@@ -309,8 +326,8 @@ __attribute__((noreturn)) static void keeper_loop(struct keeper *keeper)
 	}
 }
 
-__attribute__((noreturn)) void keeper_main(struct keeper *keeper, const struct wire_start *start, int rootfs,
-					   int unpacker, int go)
+__attribute__((noreturn)) void keeper_main(struct keeper *keeper, const struct wire_start *start,
+					   int rootfs, int unpacker, int go)
 {
 	struct guest_error err = { .size = sizeof(err) };
 	int fds[WIRE_FDS_MAX];
@@ -321,7 +338,8 @@ __attribute__((noreturn)) void keeper_main(struct keeper *keeper, const struct w
 		_exit(1);
 	fd_close(&go);
 	keeper->host_tree_ns = -EBADF;
-	if (keeper_setup(keeper, start, rootfs, unpacker, fds_count > 0 ? fds[0] : -EBADF, &err) < 0)
+	if (keeper_setup(keeper, start, rootfs, unpacker, fds_count > 0 ? fds[0] : -EBADF, &err) <
+	    0)
 		helper_fail(keeper->control, &err);
 	fd_close(&rootfs);
 	fd_close(&unpacker);

@@ -25,7 +25,9 @@
 #include "base/sys.h"
 #include "helper/helper.h"
 
-static const char *const device_nodes[] = { "null", "zero", "full", "random", "urandom", "tty", NULL };
+static const char *const device_nodes[] = {
+	"null", "zero", "full", "random", "urandom", "tty", NULL
+};
 
 static const char *const device_links[][2] = {
 	{ "/proc/self/fd", "/dev/fd" },	      { "/proc/self/fd/0", "/dev/stdin" },
@@ -40,19 +42,25 @@ static int make_directory(const char *path, mode_t mode, struct guest_error *err
 	return error_make(err, errno, GUEST_STAGE_MOUNT, "mkdir %s", path);
 }
 
-/* The tmpfs that becomes the root. Any directory that the host has will do to mount it on for a moment. */
+/* The tmpfs that becomes the root. Any directory that the host has will do to mount it on for a
+ * moment. */
 static int enter_own_root(struct guest_error *err)
 {
-	static const char *const places[] = { "/tmp", "/run", "/var", "/usr", "/etc", "/dev", NULL };
+	static const char *const places[] = {
+		"/tmp", "/run", "/var", "/usr", "/etc", "/dev", NULL
+	};
 	const char *place = NULL;
 	int r;
 
 	r = helper_mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL, GUEST_STAGE_MOUNT, err);
 	if (r < 0)
-		return error_remedy(err, "if a security module refused it: allow this program user namespaces in "
-					 "AppArmor, or sysctl kernel.apparmor_restrict_unprivileged_userns=0");
+		return error_remedy(
+			err,
+			"if a security module refused it: allow this program user namespaces in "
+			"AppArmor, or sysctl kernel.apparmor_restrict_unprivileged_userns=0");
 	for (size_t i = 0; places[i] && !place; i++)
-		if (mount("guest", places[i], "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=1m") == 0)
+		if (mount("guest", places[i], "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=1m") ==
+		    0)
 			place = places[i];
 	if (!place)
 		return error_make(err, errno, GUEST_STAGE_MOUNT, "tmpfs on /tmp");
@@ -61,8 +69,10 @@ static int enter_own_root(struct guest_error *err)
 	if (sys_pivot_root(".", "host") < 0) {
 		r = error_make(err, errno, GUEST_STAGE_PIVOT_ROOT, "keeper");
 		if (r == -EINVAL)
-			error_remedy(err, "the host's root is an initramfs or a chroot, which cannot be pivoted "
-					  "from: switch_root to a mounted file system first");
+			error_remedy(
+				err,
+				"the host's root is an initramfs or a chroot, which cannot be pivoted "
+				"from: switch_root to a mounted file system first");
 		return r;
 	}
 	if (chdir("/") < 0)
@@ -76,13 +86,15 @@ static int mount_proc(struct keeper *keeper, struct guest_error *err)
 			     GUEST_STAGE_MOUNT_PROC, err);
 
 	if (r == -EPERM)
-		return error_remedy(err, "this host's own /proc has mounts over it (as in a container), so the "
-					 "kernel allows no new one: run the container with an unmasked /proc "
-					 "(docker: --security-opt systempaths=unconfined)");
+		return error_remedy(
+			err, "this host's own /proc has mounts over it (as in a container), so the "
+			     "kernel allows no new one: run the container with an unmasked /proc "
+			     "(docker: --security-opt systempaths=unconfined)");
 	if (r < 0)
 		return r;
 	keeper->proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	return keeper->proc < 0 ? error_make(err, errno, GUEST_STAGE_MOUNT_PROC, "opening /proc") : 0;
+	return keeper->proc < 0 ? error_make(err, errno, GUEST_STAGE_MOUNT_PROC, "opening /proc") :
+				  0;
 }
 
 static int make_devices(struct guest_error *err)
@@ -105,11 +117,13 @@ static int make_devices(struct guest_error *err)
 			return error_make(err, errno, GUEST_STAGE_MOUNT, "creating %s", node);
 		close(fd);
 		if (mount(source, node, NULL, MS_BIND, NULL) < 0)
-			return error_make(err, errno, GUEST_STAGE_MOUNT, "bind of the host's %s", node);
+			return error_make(err, errno, GUEST_STAGE_MOUNT, "bind of the host's %s",
+					  node);
 	}
 	for (size_t i = 0; i < sizeof(device_links) / sizeof(device_links[0]); i++)
 		if (symlink(device_links[i][0], device_links[i][1]) < 0)
-			return error_make(err, errno, GUEST_STAGE_MOUNT, "symlink %s", device_links[i][1]);
+			return error_make(err, errno, GUEST_STAGE_MOUNT, "symlink %s",
+					  device_links[i][1]);
 	r = make_directory("/dev/pts", 0755, err);
 	return r < 0 ? r : make_directory("/dev/shm", 01777, err);
 }
@@ -118,12 +132,14 @@ static int mount_template_tmpfs(const struct wire_start *start, struct guest_err
 {
 	char data[96];
 
-	snprintf(data, sizeof(data), "mode=755,size=%llu,nr_inodes=%llu", (unsigned long long)start->rootfs_bytes,
-		 (unsigned long long)start->rootfs_inodes);
-	return helper_mount("template", "/template", "tmpfs", MS_NOSUID | MS_NODEV, data, GUEST_STAGE_MOUNT, err);
+	snprintf(data, sizeof(data), "mode=755,size=%llu,nr_inodes=%llu",
+		 (unsigned long long)start->rootfs_bytes, (unsigned long long)start->rootfs_inodes);
+	return helper_mount("template", "/template", "tmpfs", MS_NOSUID | MS_NODEV, data,
+			    GUEST_STAGE_MOUNT, err);
 }
 
-/* The caller's directory, found again by its path in this mount namespace, and checked to be the same. */
+/* The caller's directory, found again by its path in this mount namespace, and checked to be the
+ * same. */
 static int bind_rootfs(const struct wire_start *start, struct guest_error *err)
 {
 	const char *path = wire_string(start, start->rootfs_string);
@@ -136,18 +152,23 @@ static int bind_rootfs(const struct wire_start *start, struct guest_error *err)
 	if (mount(source, "/template", NULL, MS_BIND, NULL) < 0) {
 		r = error_make(err, errno, GUEST_STAGE_ROOTFS, "bind of %s", path);
 		if (r == -EINVAL)
-			error_remedy(err, "other file systems are mounted below it: give a directory without "
-					  "mounts in it, or a tar");
+			error_remedy(
+				err,
+				"other file systems are mounted below it: give a directory without "
+				"mounts in it, or a tar");
 		return r;
 	}
-	if (stat("/template", &st) < 0 || st.st_ino != start->rootfs_inode || st.st_dev != start->rootfs_device)
-		return error_text(err, ESTALE, GUEST_STAGE_ROOTFS, "%s has changed in the meantime", path);
+	if (stat("/template", &st) < 0 || st.st_ino != start->rootfs_inode ||
+	    st.st_dev != start->rootfs_device)
+		return error_text(err, ESTALE, GUEST_STAGE_ROOTFS, "%s has changed in the meantime",
+				  path);
 	return 0;
 }
 
 static int mount_rootfs_directory(const struct wire_start *start, int tree, struct guest_error *err)
 {
-	struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV };
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID |
+					       MOUNT_ATTR_NODEV };
 	int r;
 
 	if (tree >= 0) {
@@ -159,7 +180,8 @@ static int mount_rootfs_directory(const struct wire_start *start, int tree, stru
 	if (r < 0)
 		return r;
 	if (sys_mount_setattr(AT_FDCWD, "/template", 0, &attr) < 0)
-		return error_make(err, errno, GUEST_STAGE_ROOTFS, "making the rootfs directory read-only");
+		return error_make(err, errno, GUEST_STAGE_ROOTFS,
+				  "making the rootfs directory read-only");
 	return 0;
 }
 
@@ -221,7 +243,8 @@ int keeper_tree(struct keeper *keeper, const struct wire_start *start, int rootf
 	if (r == 0)
 		r = make_places(err);
 	if (r == 0)
-		r = archive ? mount_template_tmpfs(start, err) : mount_rootfs_directory(start, rootfs_tree, err);
+		r = archive ? mount_template_tmpfs(start, err) :
+			      mount_rootfs_directory(start, rootfs_tree, err);
 	if (r == 0 && archive) {
 		report = unpack_start(keeper, rootfs, unpacker, err);
 		r = report < 0 ? report : 0;
@@ -234,11 +257,12 @@ int keeper_tree(struct keeper *keeper, const struct wire_start *start, int rootf
 		r = unpack_wait(keeper, report, err);
 	fd_close(&report);
 	if (r == 0 && archive)
-		r = helper_mount(NULL, "/template", NULL, MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL,
+		r = helper_mount(NULL, "/template", NULL,
+				 MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL,
 				 GUEST_STAGE_MOUNT, err);
 	if (r == 0)
-		r = helper_mount(NULL, "/", NULL, MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL,
-				 GUEST_STAGE_MOUNT, err);
+		r = helper_mount(NULL, "/", NULL, MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV,
+				 NULL, GUEST_STAGE_MOUNT, err);
 	keeper->template = look_at_template();
 	return r;
 }

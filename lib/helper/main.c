@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * The launcher: what the library execs. It makes the keeper in its new namespaces, writes the keeper's id
- * maps (only a process outside may), hands the keeper's pidfd to the host, and exits; so the host has no child.
+ * The launcher: what the library execs. It makes the keeper in its new namespaces, writes the
+ * keeper's id maps (only a process outside may), hands the keeper's pidfd to the host, and exits;
+ * so the host has no child.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,7 +33,11 @@ int helper_mount(const char *source, const char *target, const char *type, unsig
 {
 	if (mount(source, target, type, flags, data) == 0)
 		return 0;
-	return error_make(err, errno, stage, "%s on %s", type ? type : source ? source : "flags", target);
+	return error_make(err, errno, stage, "%s on %s",
+			  type	 ? type :
+			  source ? source :
+				   "flags",
+			  target);
 }
 
 void helper_fail(int socket, const struct guest_error *err)
@@ -42,13 +47,16 @@ void helper_fail(int socket, const struct guest_error *err)
 }
 
 /*
- * The host may have given us anything: its stdio (which nobody shall wait for), fds, blocked or ignored
- * signals, an odd umask. Signals stay blocked in keepers and holders, which read them from a signalfd.
+ * The host may have given us anything: its stdio (which nobody shall wait for), fds, blocked or
+ * ignored signals, an odd umask. Signals stay blocked in keepers and holders, which read them from
+ * a signalfd.
  */
 static void normalise(void)
 {
-	/* what the host limited itself to is not for guests; and the keeper has an fd for each of them */
-	static const int raised[] = { RLIMIT_AS, RLIMIT_CPU, RLIMIT_DATA, RLIMIT_FSIZE, RLIMIT_NOFILE };
+	/* what the host limited itself to is not for guests; and the keeper has an fd for each of
+	 * them */
+	static const int raised[] = { RLIMIT_AS, RLIMIT_CPU, RLIMIT_DATA, RLIMIT_FSIZE,
+				      RLIMIT_NOFILE };
 	sigset_t all;
 	int null;
 
@@ -75,7 +83,8 @@ static void normalise(void)
 		limit.rlim_cur = limit.rlim_max;
 		setrlimit(raised[i], &limit);
 	}
-	/* cleared if the host is a set-user-ID program; without it the keeper's uid_map belongs to root */
+	/* cleared if the host is a set-user-ID program; without it the keeper's uid_map belongs to
+	 * root */
 	prctl(PR_SET_DUMPABLE, 1);
 	prctl(PR_SET_NAME, "guest-keeper");
 }
@@ -97,23 +106,29 @@ static int explain_clone(int errnum, struct guest_error *err)
 	struct stat root, real_root;
 
 	if (errnum == ENOSPC || errnum == EUSERS)
-		return error_remedy(err, "user namespaces are off or used up on this host: raise sysctl "
-					 "user.max_user_namespaces (it is 0 or reached)");
+		return error_remedy(err,
+				    "user namespaces are off or used up on this host: raise sysctl "
+				    "user.max_user_namespaces (it is 0 or reached)");
 	if (errnum == EINVAL || errnum == ENOSYS)
-		return error_remedy(err, "this kernel is built without user namespaces (CONFIG_USER_NS)");
+		return error_remedy(
+			err, "this kernel is built without user namespaces (CONFIG_USER_NS)");
 	if (errnum != EPERM && errnum != EACCES)
 		return r;
 	if (read_number("/proc/sys/kernel/unprivileged_userns_clone") == 0)
 		return error_remedy(err, "sysctl kernel.unprivileged_userns_clone=1 allows it");
 	if (prctl(PR_GET_SECCOMP) > 0)
-		return error_remedy(err, "a seccomp filter of the container refuses it: run the container with "
-					 "one that allows user namespaces (docker: --security-opt seccomp=...)");
+		return error_remedy(
+			err,
+			"a seccomp filter of the container refuses it: run the container with "
+			"one that allows user namespaces (docker: --security-opt seccomp=...)");
 	if (stat("/", &root) == 0 && stat("/proc/1/root/", &real_root) == 0 &&
 	    (root.st_ino != real_root.st_ino || root.st_dev != real_root.st_dev))
-		return error_remedy(err, "this program runs in a chroot, where the kernel refuses user "
-					 "namespaces: use pivot_root or a container instead");
-	return error_remedy(err, "this process runs in a chroot, has no id of its own, or a security module "
-				 "forbids user namespaces");
+		return error_remedy(err,
+				    "this program runs in a chroot, where the kernel refuses user "
+				    "namespaces: use pivot_root or a container instead");
+	return error_remedy(
+		err, "this process runs in a chroot, has no id of its own, or a security module "
+		     "forbids user namespaces");
 }
 
 static pid_t clone_keeper(int *ret_pidfd)
@@ -126,30 +141,37 @@ static pid_t clone_keeper(int *ret_pidfd)
 	};
 	pid_t pid = sys_clone3(&args);
 
-	/* containers' filters answer clone3 with ENOSYS, since they cannot look into its arguments */
+	/* containers' filters answer clone3 with ENOSYS, since they cannot look into its arguments
+	 */
 	if (pid < 0 && errno == ENOSYS)
 		pid = sys_clone(flags | SIGCHLD, ret_pidfd);
 	return pid;
 }
 
-/* A rootfs directory of a host that is root, mounted so that the keeper's root owns what the host's owns. */
+/* A rootfs directory of a host that is root, mounted so that the keeper's root owns what the host's
+ * owns. */
 static int idmapped_rootfs(int rootfs, int user_ns, struct guest_error *err)
 {
 	struct mount_attr attr = {
-		.attr_set = MOUNT_ATTR_IDMAP | MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV,
+		.attr_set =
+			MOUNT_ATTR_IDMAP | MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV,
 		.userns_fd = (uint64_t)user_ns,
 	};
 	int tree = sys_open_tree(rootfs, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
 	int r;
 
 	if (tree < 0)
-		return error_make(err, errno, GUEST_STAGE_ROOTFS, "open_tree of the rootfs directory");
+		return error_make(err, errno, GUEST_STAGE_ROOTFS,
+				  "open_tree of the rootfs directory");
 	if (sys_mount_setattr(tree, "", AT_EMPTY_PATH, &attr) == 0)
 		return tree;
-	r = error_make(err, errno, GUEST_STAGE_ROOTFS, "the rootfs directory cannot be mounted idmapped");
+	r = error_make(err, errno, GUEST_STAGE_ROOTFS,
+		       "the rootfs directory cannot be mounted idmapped");
 	if (r == -EINVAL)
-		r = error_remedy(err, "its file system cannot do that on this kernel: give a tar of it, put it on "
-				      "ext4, xfs or btrfs, or run as an ordinary user");
+		r = error_remedy(
+			err,
+			"its file system cannot do that on this kernel: give a tar of it, put it on "
+			"ext4, xfs or btrfs, or run as an ordinary user");
 	fd_close(&tree);
 	return r;
 }
@@ -176,7 +198,8 @@ static int launch_once(struct launch *launch, struct guest_error *err)
 		return explain_clone(errno, err);
 	if (pid == 0) {
 		close(go[0]);
-		keeper_main(&launch->keeper, launch->start, launch->rootfs, launch->unpacker, go[1]);
+		keeper_main(&launch->keeper, launch->start, launch->rootfs, launch->unpacker,
+			    go[1]);
 	}
 	close(go[1]);
 	proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -194,7 +217,8 @@ static int launch_once(struct launch *launch, struct guest_error *err)
 		r = wire_send(launch->keeper.control, &answer, sizeof(answer), WIRE_KEEPER, fds,
 			      fds[1] >= 0 ? 2 : 1, 0);
 	if (r == 0)
-		r = wire_send(go[0], &plain, sizeof(plain), WIRE_READY, &tree, tree >= 0 ? 1 : 0, 0);
+		r = wire_send(go[0], &plain, sizeof(plain), WIRE_READY, &tree, tree >= 0 ? 1 : 0,
+			      0);
 	if (r < 0) {
 		kill(pid, SIGKILL);
 		waitpid(pid, NULL, 0);

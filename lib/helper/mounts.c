@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * The caller's mounts. A target is resolved inside the new root, of which the caller's rootfs may be hostile:
- * openat2(2) with RESOLVE_IN_ROOT, and nothing is done by path but below an fd so found.
+ * The caller's mounts. A target is resolved inside the new root, of which the caller's rootfs may
+ * be hostile: openat2(2) with RESOLVE_IN_ROOT, and nothing is done by path but below an fd so
+ * found.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,10 +19,12 @@
 
 static int open_in_root(int root, const char *path)
 {
-	return sys_openat2(root, path, O_PATH | O_CLOEXEC, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+	return sys_openat2(root, path, O_PATH | O_CLOEXEC, 0,
+			   RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
 }
 
-/* One component: what is there, or a new directory (or, for a bound file's target, an empty file). */
+/* One component: what is there, or a new directory (or, for a bound file's target, an empty file).
+ */
 static int step_into(int root, int parent, const char *prefix, const char *name, bool as_file)
 {
 	int fd = open_in_root(root, prefix), file;
@@ -71,7 +74,8 @@ static int open_target(int root, const char *target, bool as_file)
 /* The host's file or directory at a path, in the mount namespace that has the host's tree. */
 static int open_source(const struct wire_mount *mount, const char *source, struct guest_error *err)
 {
-	unsigned int flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (mount->recurse ? AT_RECURSIVE : 0);
+	unsigned int flags =
+		OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (mount->recurse ? AT_RECURSIVE : 0);
 	char path[4096 + 8];
 	struct stat st;
 	int tree, r;
@@ -82,14 +86,17 @@ static int open_source(const struct wire_mount *mount, const char *source, struc
 	if (tree < 0) {
 		r = error_make(err, errno, GUEST_STAGE_MOUNT_USER, "bind of %s", source);
 		if (r == -EINVAL && !mount->recurse)
-			error_remedy(err, "something is mounted below it, which may not be uncovered: leave out "
-					  "norecurse");
+			error_remedy(
+				err,
+				"something is mounted below it, which may not be uncovered: leave out "
+				"norecurse");
 		return r;
 	}
 	if (fstat(tree, &st) < 0 || st.st_ino != mount->inode || st.st_dev != mount->device) {
 		fd_close(&tree);
 		/* mounted after the keeper was made: the host starts another one */
-		return error_text(err, ESTALE, GUEST_STAGE_MOUNT_USER, "%s is not what it was", source);
+		return error_text(err, ESTALE, GUEST_STAGE_MOUNT_USER, "%s is not what it was",
+				  source);
 	}
 	return tree;
 }
@@ -102,13 +109,14 @@ static int mount_tree(int tree, int target, const struct wire_mount *mount, cons
 
 	if (sys_mount_setattr(tree, "", AT_EMPTY_PATH | recurse, &attr) < 0)
 		return error_make(err, errno, GUEST_STAGE_MOUNT_USER, "options of %s", name);
-	if (sys_move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+	if (sys_move_mount(tree, "", target, "",
+			   MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
 		return error_make(err, errno, GUEST_STAGE_MOUNT_USER, "bind on %s", name);
 	return 0;
 }
 
-static int mount_tmpfs(int target, const struct wire_mount *mount, const char *name, const char *data,
-		       struct guest_error *err)
+static int mount_tmpfs(int target, const struct wire_mount *mount, const char *name,
+		       const char *data, struct guest_error *err)
 {
 	static const struct {
 		uint32_t attribute;
@@ -158,7 +166,8 @@ int mounts_apply(const struct holder_plan *plan, int root, struct guest_error *e
 	const struct wire_mount *mounts = (const struct wire_mount *)(plan->create + 1);
 	uint32_t count = plan->create->mounts_count;
 
-	if (count > WIRE_MOUNTS_MAX || sizeof(*plan->create) + count * sizeof(*mounts) > plan->create->header.size)
+	if (count > WIRE_MOUNTS_MAX ||
+	    sizeof(*plan->create) + count * sizeof(*mounts) > plan->create->header.size)
 		return error_text(err, EPROTO, GUEST_STAGE_PROTOCOL, "mounts");
 	for (uint32_t i = 0; i < count; i++) {
 		int r = apply_one(plan, root, &mounts[i], err);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 /*
- * A guest's commands, as their holder sees them: from the request to the message that says how they ended.
+ * A guest's commands, as their holder sees them: from the request to the message that says how they
+ * ended.
  *
- * A command is a fork, never vfork or CLONE_VM: a guest process may stop it before its exec, and with vfork
- * the holder would hang with it.
+ * A command is a fork, never vfork or CLONE_VM: a guest process may stop it before its exec, and
+ * with vfork the holder would hang with it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -30,7 +31,7 @@ struct request {
 	char *strings;
 	bool mapped;
 	char **vector; /* argv, NULL, envp, NULL */
-	int ours[3]; /* the ends that the command gets; not owned where they are among fds */
+	int ours[3];   /* the ends that the command gets; not owned where they are among fds */
 	int theirs[2]; /* the host's ends of captured output */
 	bool own[3];
 };
@@ -70,7 +71,8 @@ static const char *next_string(char **at, size_t *left)
 static int read_strings(struct request *request, struct command *command, struct guest_error *err)
 {
 	const struct wire_run *message = request->message;
-	size_t count = (size_t)message->argc + message->envc + 2, n = 0, left = message->strings_size;
+	size_t count = (size_t)message->argc + message->envc + 2, n = 0,
+	       left = message->strings_size;
 	char *at;
 	int r = map_strings(request, err);
 
@@ -96,10 +98,11 @@ static int read_strings(struct request *request, struct command *command, struct
 }
 
 /*
- * A pipe made here counts against the guest's ids. If the command is not root in the guest, it must own the
- * pipe, or it could not open /dev/stdout.
+ * A pipe made here counts against the guest's ids. If the command is not root in the guest, it must
+ * own the pipe, or it could not open /dev/stdout.
  */
-static int make_pipe(const struct holder *holder, struct request *request, int stream, struct guest_error *err)
+static int make_pipe(const struct holder *holder, struct request *request, int stream,
+		     struct guest_error *err)
 {
 	int ends[2];
 
@@ -108,12 +111,14 @@ static int make_pipe(const struct holder *holder, struct request *request, int s
 	request->ours[stream] = ends[1];
 	request->theirs[stream - 1] = ends[0];
 	request->own[stream] = true;
-	if (holder->many_ids && (holder->uid | holder->gid) && fchown(ends[1], holder->uid, holder->gid) < 0)
+	if (holder->many_ids && (holder->uid | holder->gid) &&
+	    fchown(ends[1], holder->uid, holder->gid) < 0)
 		return error_make(err, errno, GUEST_STAGE_PIPE, "owner of stdio");
 	return 0;
 }
 
-static int prepare_stdio(const struct holder *holder, struct request *request, struct guest_error *err)
+static int prepare_stdio(const struct holder *holder, struct request *request,
+			 struct guest_error *err)
 {
 	const struct wire_run *message = request->message;
 	size_t at = 1;
@@ -193,13 +198,15 @@ static void run_free(struct holder *holder, struct run *run)
 }
 
 /* Fork the command; the run is in the list afterwards. */
-static int launch(struct holder *holder, struct run *run, struct command *command, struct guest_error *err)
+static int launch(struct holder *holder, struct run *run, struct command *command,
+		  struct guest_error *err)
 {
 	struct epoll_event event = { .events = EPOLLIN | EPOLLONESHOT, .data.ptr = run };
 
 	run->slot = take_slot(holder->slots);
 	if (!run->slot)
-		return error_text(err, EAGAIN, GUEST_STAGE_FORK, "%d commands run already", RUN_SLOTS);
+		return error_text(err, EAGAIN, GUEST_STAGE_FORK, "%d commands run already",
+				  RUN_SLOTS);
 	if (epoll_ctl(holder->poll, EPOLL_CTL_ADD, run->socket, &event) < 0)
 		return error_make(err, errno, GUEST_STAGE_FORK, "epoll");
 	command->slot = run->slot;
@@ -213,7 +220,8 @@ static int launch(struct holder *holder, struct run *run, struct command *comman
 	return 0;
 }
 
-static int start(struct holder *holder, struct request *request, struct run *run, struct guest_error *err)
+static int start(struct holder *holder, struct request *request, struct run *run,
+		 struct guest_error *err)
 {
 	struct command command = { .holder = holder, .proc = holder->proc, .socket = run->socket };
 	int r = read_strings(request, &command, err);
@@ -304,6 +312,7 @@ void run_reap(struct holder *holder)
 		if (!WIFSTOPPED(status))
 			finish(holder, run, status, &usage);
 		else if (__atomic_load_n(&run->slot->state, __ATOMIC_ACQUIRE) == COMMAND_STARTING)
-			kill(pid, SIGCONT); /* another of the guest's processes stopped it before its exec */
+			kill(pid, SIGCONT); /* another of the guest's processes stopped it before
+					       its exec */
 	}
 }

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MIT
 /*
- * Runs at build time: prints a seccomp filter as the initialisers of an array of struct sock_filter.
+ * Runs at build time: prints a seccomp filter as the initialisers of an array of struct
+ * sock_filter.
  *
  *     seccomp_filter default|minimal
  *
- * The filter is a deny list that answers with an errno, never a kill, so that programs can do without what they
- * do not get. Every process of a guest has it, the holder too once it is set up.
+ * The filter is a deny list that answers with an errno, never a kill, so that programs can do
+ * without what they do not get. Every process of a guest has it, the holder too once it is set up.
  *
- *   ENOSYS   foreign system call tables (i386, x32), what is newer than this list, and clone3, whose arguments a
- *            filter cannot read: C libraries fall back on clone
- *   EPERM    what is of use only against the kernel or the host
+ *   ENOSYS   foreign system call tables (i386, x32), what is newer than this list, and clone3,
+ * whose arguments a filter cannot read: C libraries fall back on clone EPERM    what is of use only
+ * against the kernel or the host
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -33,26 +34,81 @@
 
 static const char *const denied[] = {
 	/* modules, other kernels, the machine */
-	"create_module", "delete_module", "finit_module", "get_kernel_syms", "init_module", "query_module",
-	"kexec_file_load", "kexec_load", "reboot", "swapon", "swapoff", "acct", "quotactl", "quotactl_fd",
-	"syslog", "ioperm", "iopl", "nfsservctl", "vhangup", "uselib", "sysfs", "_sysctl", "ustat",
+	"create_module",
+	"delete_module",
+	"finit_module",
+	"get_kernel_syms",
+	"init_module",
+	"query_module",
+	"kexec_file_load",
+	"kexec_load",
+	"reboot",
+	"swapon",
+	"swapoff",
+	"acct",
+	"quotactl",
+	"quotactl_fd",
+	"syslog",
+	"ioperm",
+	"iopl",
+	"nfsservctl",
+	"vhangup",
+	"uselib",
+	"sysfs",
+	"_sysctl",
+	"ustat",
 	/* clocks */
-	"settimeofday", "stime", "clock_settime", "clock_settime64", "clock_adjtime", "clock_adjtime64", "adjtimex",
+	"settimeofday",
+	"stime",
+	"clock_settime",
+	"clock_settime64",
+	"clock_adjtime",
+	"clock_adjtime64",
+	"adjtimex",
 	/* mounts and namespaces: a guest's are made by its holder */
-	"mount", "umount", "umount2", "pivot_root", "move_mount", "open_tree", "fsopen", "fsconfig", "fsmount",
-	"fspick", "mount_setattr", "setns", "open_by_handle_at", "fanotify_init",
+	"mount",
+	"umount",
+	"umount2",
+	"pivot_root",
+	"move_mount",
+	"open_tree",
+	"fsopen",
+	"fsconfig",
+	"fsmount",
+	"fspick",
+	"mount_setattr",
+	"setns",
+	"open_by_handle_at",
+	"fanotify_init",
 	/* large parts of the kernel that are often broken, or count against the host's user */
-	"bpf", "perf_event_open", "userfaultfd", "add_key", "keyctl", "request_key", "lookup_dcookie",
-	"modify_ldt", "vm86", "vm86old", "kcmp", "move_pages", "mbind", "migrate_pages",
-	"process_madvise", "name_to_handle_at",
+	"bpf",
+	"perf_event_open",
+	"userfaultfd",
+	"add_key",
+	"keyctl",
+	"request_key",
+	"lookup_dcookie",
+	"modify_ldt",
+	"vm86",
+	"vm86old",
+	"kcmp",
+	"move_pages",
+	"mbind",
+	"migrate_pages",
+	"process_madvise",
+	"name_to_handle_at",
 };
 
 static const char *const absent[] = {
-	"clone3", "io_uring_setup", "io_uring_enter", "io_uring_register",
+	"clone3",
+	"io_uring_setup",
+	"io_uring_enter",
+	"io_uring_register",
 };
 
 static const uint64_t namespace_flags[] = {
-	CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWNET, CLONE_NEWIPC, CLONE_NEWUTS, 0x00000080 /* time */,
+	CLONE_NEWUSER, CLONE_NEWNS,  CLONE_NEWPID,	    CLONE_NEWNET,
+	CLONE_NEWIPC,  CLONE_NEWUTS, 0x00000080 /* time */,
 };
 
 /* Putting characters into a terminal that the host shares with the guest. */
@@ -67,7 +123,8 @@ static void deny(scmp_filter_ctx context, const char *name, int errnum, unsigned
 {
 	int number = seccomp_syscall_resolve_name(name);
 
-	if (number == __NR_SCMP_ERROR) /* older libseccomp; the kernel then has it above NEWEST_SYSCALL */
+	if (number ==
+	    __NR_SCMP_ERROR) /* older libseccomp; the kernel then has it above NEWEST_SYSCALL */
 		return;
 	if (seccomp_rule_add(context, SCMP_ACT_ERRNO((uint16_t)errnum), number, count, compare) < 0)
 		failed = 1;
@@ -103,13 +160,15 @@ static void fill_default(scmp_filter_ctx context)
 	for (size_t i = 0; i < sizeof(namespace_flags) / sizeof(namespace_flags[0]); i++) {
 		uint64_t flag = namespace_flags[i];
 
-		/* in clone, the low byte is the exit signal; CLONE_NEWTIME exists for unshare only */
+		/* in clone, the low byte is the exit signal; CLONE_NEWTIME exists for unshare only
+		 */
 		if (flag > 0xff)
 			deny(context, "clone", EPERM, 1, SCMP_A0(SCMP_CMP_MASKED_EQ, flag, flag));
 		deny(context, "unshare", EPERM, 1, SCMP_A0(SCMP_CMP_MASKED_EQ, flag, flag));
 	}
 	for (size_t i = 0; i < sizeof(denied_ioctls) / sizeof(denied_ioctls[0]); i++)
-		deny(context, "ioctl", EPERM, 1, SCMP_A1(SCMP_CMP_MASKED_EQ, LOW_32_BITS, denied_ioctls[i]));
+		deny(context, "ioctl", EPERM, 1,
+		     SCMP_A1(SCMP_CMP_MASKED_EQ, LOW_32_BITS, denied_ioctls[i]));
 	deny_sockets(context);
 }
 
@@ -123,15 +182,20 @@ static void fill_minimal(scmp_filter_ctx context)
 
 static void print_instruction(struct sock_filter instruction)
 {
-	printf("{ 0x%04x, %u, %u, 0x%08x },\n", instruction.code, instruction.jt, instruction.jf, instruction.k);
+	printf("{ 0x%04x, %u, %u, 0x%08x },\n", instruction.code, instruction.jt, instruction.jf,
+	       instruction.k);
 }
 
-/* Before libseccomp's own program, whose jumps are relative: system calls that are not in the list yet. */
+/* Before libseccomp's own program, whose jumps are relative: system calls that are not in the list
+ * yet. */
 static void print_newest_check(void)
 {
-	print_instruction((struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)));
-	print_instruction((struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, NEWEST_SYSCALL, 0, 1));
-	print_instruction((struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS));
+	print_instruction((struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+						       offsetof(struct seccomp_data, nr)));
+	print_instruction(
+		(struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, NEWEST_SYSCALL, 0, 1));
+	print_instruction(
+		(struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS));
 }
 
 static int print_filter(scmp_filter_ctx context)

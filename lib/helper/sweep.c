@@ -2,14 +2,16 @@
 /*
  * Killing what a command leaves behind.
  *
- * If no other command runs, all processes of the PID namespace are its: kill(-1), which is atomic against fork,
- * and reap until there is no child. Else its processes are known by the cgroup namespace in which they were
- * born (a command cannot make another without CAP_SYS_ADMIN). They fork while we look, so: stop everything at
- * once, kill the members until none is left, and let the others go on.
+ * If no other command runs, all processes of the PID namespace are its: kill(-1), which is atomic
+ * against fork, and reap until there is no child. Else its processes are known by the cgroup
+ * namespace in which they were born (a command cannot make another without CAP_SYS_ADMIN). They
+ * fork while we look, so: stop everything at once, kill the members until none is left, and let the
+ * others go on.
  *
- * A stop of everything is felt by the other commands, so we look first. PIDs are given in ascending order and
- * procfs lists them so, so that a process which forks and exits ahead of us is met at last: one look sees each
- * storm, unless the PIDs have wrapped meanwhile, and for that the last one is compared.
+ * A stop of everything is felt by the other commands, so we look first. PIDs are given in ascending
+ * order and procfs lists them so, so that a process which forks and exits ahead of us is met at
+ * last: one look sees each storm, unless the PIDs have wrapped meanwhile, and for that the last one
+ * is compared.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -62,8 +64,8 @@ static bool is_other_run(const struct holder *holder, pid_t pid)
 }
 
 /*
- * The kernel gives a dead namespace's number to another. If it is now a younger run's, which has told so before
- * its exec, then nothing is left of the one that had it.
+ * The kernel gives a dead namespace's number to another. If it is now a younger run's, which has
+ * told so before its exec, then nothing is left of the one that had it.
  */
 static bool is_taken(const struct holder *holder, const struct run *gone, const char *marker)
 {
@@ -80,7 +82,8 @@ static bool is_member(const struct holder *holder, const struct run *gone, pid_t
 
 	snprintf(path, sizeof(path), "%d/ns/cgroup", pid);
 	n = readlinkat(holder->proc, path, marker, sizeof(marker) - 1);
-	/* what we may not look into, and is no command before its exec, has made itself so: not to be spared */
+	/* what we may not look into, and is no command before its exec, has made itself so: not to
+	 * be spared */
 	if (n < 0)
 		return errno == EACCES && !is_other_run(holder, pid);
 	return strcmp(marker, gone->slot->marker) == 0 && !is_taken(holder, gone, marker);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * The unpacker reads what may be a hostile archive with large libraries. So it runs in mount, PID, network
- * and IPC namespaces of its own, with the template's tmpfs as its whole world, four capabilities over
- * files, a bounded address space, and the filter that guests have.
+ * The unpacker reads what may be a hostile archive with large libraries. So it runs in mount, PID,
+ * network and IPC namespaces of its own, with the template's tmpfs as its whole world, four
+ * capabilities over files, a bounded address space, and the filter that guests have.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,8 +32,8 @@ static int confine(struct guest_error *err)
 	struct rlimit inherited;
 	int r;
 
-	if (chdir("/template") < 0 || sys_pivot_root(".", ".") < 0 || umount2(".", MNT_DETACH) < 0 ||
-	    chdir("/") < 0)
+	if (chdir("/template") < 0 || sys_pivot_root(".", ".") < 0 ||
+	    umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
 		return error_make(err, errno, GUEST_STAGE_PIVOT_ROOT, "unpacker");
 	if (getrlimit(RLIMIT_AS, &inherited) == 0 && inherited.rlim_max < UNPACK_ADDRESS_SPACE)
 		address_space = inherited;
@@ -43,8 +43,8 @@ static int confine(struct guest_error *err)
 	return r < 0 ? r : confine_seccomp(false, err);
 }
 
-__attribute__((noreturn)) static void become_unpacker(const struct keeper *keeper, int archive, int unpacker,
-						      int report)
+__attribute__((noreturn)) static void become_unpacker(const struct keeper *keeper, int archive,
+						      int unpacker, int report)
 {
 	struct guest_error err = { .size = sizeof(err) };
 	char ids[16], *argv[] = { "guest-unpack", ids, NULL };
@@ -84,7 +84,8 @@ int unpack_start(const struct keeper *keeper, int archive, int unpacker, struct 
 
 int unpack_wait(const struct keeper *keeper, int report, struct guest_error *err)
 {
-	struct pollfd poll_fds[] = { { .fd = report, .events = POLLIN }, { .fd = keeper->host, .events = POLLIN } };
+	struct pollfd poll_fds[] = { { .fd = report, .events = POLLIN },
+				     { .fd = keeper->host, .events = POLLIN } };
 	struct guest_error told;
 	int status = 0, r;
 
@@ -95,9 +96,10 @@ int unpack_wait(const struct keeper *keeper, int report, struct guest_error *err
 	r = fd_read_all(report, &told, sizeof(told));
 	waitpid(-1, &status, 0);
 	if (r < 0)
-		return error_text(err, EBADMSG, GUEST_STAGE_UNPACK,
-				  "the unpacker died (status %#x): the archive is damaged or hostile, or memory ran out",
-				  (unsigned int)status);
+		return error_text(
+			err, EBADMSG, GUEST_STAGE_UNPACK,
+			"the unpacker died (status %#x): the archive is damaged or hostile, or memory ran out",
+			(unsigned int)status);
 	told.message[sizeof(told.message) - 1] = '\0';
 	*err = told;
 	return told.code > 0 ? -EPROTO : told.code;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * guest_doctor(): a real guest is made, on a rootfs of one empty directory, and where it fails is what does not
- * work. That cannot disagree with what guest_init() does later. What is merely optional is looked up.
+ * guest_doctor(): a real guest is made, on a rootfs of one empty directory, and where it fails is
+ * what does not work. That cannot disagree with what guest_init() does later. What is merely
+ * optional is looked up.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -29,7 +30,8 @@ struct walk {
 	bool stopped;
 };
 
-static void tell(struct walk *walk, uint32_t status, const char *name, const char *detail, const char *remedy)
+static void tell(struct walk *walk, uint32_t status, const char *name, const char *detail,
+		 const char *remedy)
 {
 	const struct guest_finding finding = {
 		.size = sizeof(finding),
@@ -66,16 +68,25 @@ static const struct {
 	const char *detail;
 	int stages[4];
 } steps[] = {
-	{ "helper", "the embedded helper starts", { GUEST_STAGE_HELPER, GUEST_STAGE_PROTOCOL, GUEST_STAGE_MEMORY } },
+	{ "helper",
+	  "the embedded helper starts",
+	  { GUEST_STAGE_HELPER, GUEST_STAGE_PROTOCOL, GUEST_STAGE_MEMORY } },
 	{ "user-namespace", "user namespaces can be made", { GUEST_STAGE_CLONE } },
 	{ "id-map", NULL, { GUEST_STAGE_UID_MAP, GUEST_STAGE_CREDENTIALS } },
-	{ "mounts", "a private tree can be mounted and entered", { GUEST_STAGE_MOUNT, GUEST_STAGE_PIVOT_ROOT } },
+	{ "mounts",
+	  "a private tree can be mounted and entered",
+	  { GUEST_STAGE_MOUNT, GUEST_STAGE_PIVOT_ROOT } },
 	{ "proc", "/proc can be mounted", { GUEST_STAGE_MOUNT_PROC } },
 	{ "unpack", "an archive can be unpacked", { GUEST_STAGE_ROOTFS, GUEST_STAGE_UNPACK } },
 	{ "overlay", "overlayfs works in a user namespace", { GUEST_STAGE_MOUNT_OVERLAY } },
-	{ "network", "a network namespace can be made, and lo brought up", { GUEST_STAGE_NETWORK } },
-	{ "seccomp", "seccomp filters can be installed", { GUEST_STAGE_SECCOMP, GUEST_STAGE_CAPABILITIES } },
-	{ "command", "a command can be started",
+	{ "network",
+	  "a network namespace can be made, and lo brought up",
+	  { GUEST_STAGE_NETWORK } },
+	{ "seccomp",
+	  "seccomp filters can be installed",
+	  { GUEST_STAGE_SECCOMP, GUEST_STAGE_CAPABILITIES } },
+	{ "command",
+	  "a command can be started",
 	  { GUEST_STAGE_FORK, GUEST_STAGE_PIPE, GUEST_STAGE_RLIMIT, GUEST_STAGE_HANDLE } },
 };
 
@@ -97,11 +108,13 @@ static void tell_id_map(struct walk *walk, uint32_t ids_count)
 {
 	char detail[96];
 
-	snprintf(detail, sizeof(detail), ids_count == 1 ? "one id is mapped: %u" : "%u ids are mapped", ids_count);
+	snprintf(detail, sizeof(detail),
+		 ids_count == 1 ? "one id is mapped: %u" : "%u ids are mapped", ids_count);
 	if (ids_count > 1)
 		tell(walk, GUEST_FINDING_OK, "id-map", detail, "");
 	else
-		tell(walk, GUEST_FINDING_NOTE, "id-map", "one id is mapped: root in a guest is the only user there",
+		tell(walk, GUEST_FINDING_NOTE, "id-map",
+		     "one id is mapped: root in a guest is the only user there",
 		     "for more (apt, dpkg and servers want them) install newuidmap (package uidmap) and give this "
 		     "user lines in /etc/subuid and /etc/subgid: usermod --add-subuids 100000-165535 "
 		     "--add-subgids 100000-165535 USER");
@@ -144,7 +157,8 @@ static int open_tiny_rootfs(struct guest_error *err)
 	return fd < 0 ? error_make(err, -fd, GUEST_STAGE_HELPER, "memfd") : fd;
 }
 
-/* Make a guest, and start in it a command that is not there: that it is looked for is what we want to see. */
+/* Make a guest, and start in it a command that is not there: that it is looked for is what we want
+ * to see. */
 static int try_guest(uint32_t *ret_ids_count, struct guest_error *err)
 {
 	const char *const argv[] = { "/nothing", NULL };
@@ -207,11 +221,13 @@ static void look_at_memory(struct walk *walk)
 		return;
 	available = ((uint64_t)info.freeram + info.bufferram + info.freeswap) * info.mem_unit;
 	needed = archive * ROOTFS_GROWS;
-	snprintf(detail, sizeof(detail), "%llu MB of memory are free; the unpacked rootfs takes up to %llu",
+	snprintf(detail, sizeof(detail),
+		 "%llu MB of memory are free; the unpacked rootfs takes up to %llu",
 		 (unsigned long long)(available >> 20), (unsigned long long)(needed >> 20));
 	tell(walk, available < needed ? GUEST_FINDING_NOTE : GUEST_FINDING_OK, "memory", detail,
-	     available < needed ? "the rootfs is unpacked into memory (tmpfs): free some, or use a smaller rootfs" :
-				  "");
+	     available < needed ?
+		     "the rootfs is unpacked into memory (tmpfs): free some, or use a smaller rootfs" :
+		     "");
 }
 
 static void look_at_cgroups(struct walk *walk)
@@ -237,12 +253,13 @@ static void look_at_cgroups(struct walk *walk)
 		tell(walk, GUEST_FINDING_OK, "cgroup2", detail, "");
 	else
 		tell(walk, GUEST_FINDING_NOTE, "cgroup2", detail,
-		     place.writable ? "the controllers are in use by cgroup v1, or not delegated to this group" :
-				      "have it delegated: systemd-run --user --scope -p Delegate=yes PROGRAM");
+		     place.writable ?
+			     "the controllers are in use by cgroup v1, or not delegated to this group" :
+			     "have it delegated: systemd-run --user --scope -p Delegate=yes PROGRAM");
 }
 
-int guest_doctor(int (*on_finding)(void *user_data, const struct guest_finding *finding), void *user_data,
-		 struct guest_error *err)
+int guest_doctor(int (*on_finding)(void *user_data, const struct guest_finding *finding),
+		 void *user_data, struct guest_error *err)
 {
 	struct walk walk = { .on_finding = on_finding, .user_data = user_data };
 	struct guest_error own;

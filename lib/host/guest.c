@@ -18,8 +18,8 @@
 #define RESOLV_CONF_MAX 16384
 
 /*
- * Fds in flight over sockets count per user, and the host may send none while the count is above its own soft
- * limit. So a guest's hard limit is half of it.
+ * Fds in flight over sockets count per user, and the host may send none while the count is above
+ * its own soft limit. So a guest's hard limit is half of it.
  */
 static void file_limits(struct wire_create *create)
 {
@@ -43,8 +43,8 @@ static int add_resolv_conf(struct request *request, struct guest_error *err)
 	return request_add_string(request, text, err);
 }
 
-static int fill_create(struct request *request, const struct guest_config *config, const struct keeper *keeper,
-		       struct guest_error *err)
+static int fill_create(struct request *request, const struct guest_config *config,
+		       const struct keeper *keeper, struct guest_error *err)
 {
 	struct wire_create values = {
 		.uid = config->uid,
@@ -55,12 +55,13 @@ static int fill_create(struct request *request, const struct guest_config *confi
 	bool host_network = config->network == GUEST_NETWORK_HOST;
 	int r;
 
-	if (keeper->ids_count > 1 && (config->uid >= keeper->ids_count || config->gid >= keeper->ids_count))
-		return error_text(err, EINVAL, GUEST_STAGE_CONFIG, "uid and gid must be below %u on this host",
-				  keeper->ids_count);
+	if (keeper->ids_count > 1 &&
+	    (config->uid >= keeper->ids_count || config->gid >= keeper->ids_count))
+		return error_text(err, EINVAL, GUEST_STAGE_CONFIG,
+				  "uid and gid must be below %u on this host", keeper->ids_count);
 	file_limits(&values);
-	r = config_read_capabilities(config->capabilities, config->uid, &values.capabilities, &values.inheritable,
-				     err);
+	r = config_read_capabilities(config->capabilities, config->uid, &values.capabilities,
+				     &values.inheritable, err);
 	if (r < 0)
 		return r;
 	/* the mounts come first: their array lies right behind the struct */
@@ -113,7 +114,8 @@ static int receive_ready(struct guest *guest, struct guest_error *err)
 }
 
 /* Ask the keeper for a guest. -EPIPE if it is dead, -ESTALE if it does not see a mount's source. */
-static int create_once(struct guest *guest, const struct guest_config *config, struct guest_error *err)
+static int create_once(struct guest *guest, const struct guest_config *config,
+		       struct guest_error *err)
 {
 	struct request request;
 	int sockets[2], theirs, r;
@@ -133,7 +135,8 @@ static int create_once(struct guest *guest, const struct guest_config *config, s
 	if (r == 0)
 		r = fill_create(&request, config, guest->keeper, err);
 	if (r == 0) {
-		r = host_send(guest->keeper->control, &request, WIRE_CREATE, sys_now_ns() + READY_TIMEOUT_NS);
+		r = host_send(guest->keeper->control, &request, WIRE_CREATE,
+			      sys_now_ns() + READY_TIMEOUT_NS);
 		if (r < 0)
 			error_make(err, -r, GUEST_STAGE_HELPER, "talking to the keeper");
 	}
@@ -165,7 +168,8 @@ static int create(struct guest *guest, const struct guest_config *config, struct
 	return r;
 }
 
-int host_guest_create(struct guest **ret_guest, const struct guest_config *config, struct guest_error *err)
+int host_guest_create(struct guest **ret_guest, const struct guest_config *config,
+		      struct guest_error *err)
 {
 	cleanup_free struct guest *guest = calloc(1, sizeof(*guest));
 	int r;
@@ -193,8 +197,9 @@ int host_guest_end(struct guest *guest, struct guest_error *err)
 	/* PID 1 is dead when all others of its namespace are */
 	r = host_wait_readable(guest->pidfd, sys_now_ns() + END_TIMEOUT_NS);
 	if (r == -ETIMEDOUT)
-		error_text(err, ETIMEDOUT, GUEST_STAGE_HANDLE,
-			   "a process of the guest is stuck in the kernel (a hung network file system?)");
+		error_text(
+			err, ETIMEDOUT, GUEST_STAGE_HANDLE,
+			"a process of the guest is stuck in the kernel (a hung network file system?)");
 	else if (r < 0)
 		error_make(err, -r, GUEST_STAGE_HANDLE, "waiting for the guest's end");
 	fd_close(&guest->pidfd);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The host program's side: start the helper, find or make the keeper for a rootfs, ask it for guests, run
- * commands in them and pump their output. Everything here is thread-safe unless it says otherwise.
+ * The host program's side: start the helper, find or make the keeper for a rootfs, ask it for
+ * guests, run commands in them and pump their output. Everything here is thread-safe unless it says
+ * otherwise.
  */
 #ifndef GUEST_HOST_HOST_H
 #define GUEST_HOST_HOST_H
@@ -16,38 +17,43 @@
 
 #define HOST_NEVER UINT64_MAX /* a deadline that does not come */
 
-/* --- rootfs.c: what a config names as rootfs ---------------------------------------------------------- */
+/* --- rootfs.c: what a config names as rootfs
+ * ---------------------------------------------------------- */
 
 struct host_rootfs {
 	bool embedded;
 	uint32_t kind; /* enum wire_rootfs */
-	int fd; /* -EBADF for the embedded one until it is needed */
-	char *path; /* of a directory: absolute, without symlinks */
+	int fd;	       /* -EBADF for the embedded one until it is needed */
+	char *path;    /* of a directory: absolute, without symlinks */
 	struct stat st;
 	uint64_t bytes, inodes;
 };
 
-int host_rootfs_open(struct host_rootfs *rootfs, const struct guest_config *config, struct guest_error *err);
+int host_rootfs_open(struct host_rootfs *rootfs, const struct guest_config *config,
+		     struct guest_error *err);
 void host_rootfs_close(struct host_rootfs *rootfs);
 
 /* Would the same template serve both? */
 bool host_rootfs_same(const struct host_rootfs *a, const struct host_rootfs *b);
 
-/* --- launch.c: exec the helper ------------------------------------------------------------------------- */
+/* --- launch.c: exec the helper
+ * ------------------------------------------------------------------------- */
 
-/* Start the helper. Returns the control socket; the pidfd of our child, which will soon exit, in ret_pidfd. */
+/* Start the helper. Returns the control socket; the pidfd of our child, which will soon exit, in
+ * ret_pidfd. */
 int host_launch(int *ret_pidfd, struct guest_error *err);
 
 /* Wait until that child is gone, whoever reaps it. Closes the pidfd. */
 void host_launch_wait(int *pidfd);
 
-/* --- keeper.c: the keepers of this process --------------------------------------------------------------- */
+/* --- keeper.c: the keepers of this process
+ * --------------------------------------------------------------- */
 
 struct keeper {
 	struct keeper *next;
 	struct host_rootfs rootfs; /* the fd is closed once it is unpacked */
-	int state; /* enum keeper_state */
-	unsigned int users; /* guests, and threads that are making one */
+	int state;		   /* enum keeper_state */
+	unsigned int users;	   /* guests, and threads that are making one */
 	int control;
 	int pidfd;
 	int user_ns; /* the keeper's, where this process is root; else -EBADF */
@@ -56,8 +62,8 @@ struct keeper {
 };
 
 /*
- * The keeper for a rootfs: a running one, or a new one, which takes as long as the unpacking. The caller is
- * then one of its users. `rootfs` is not taken over.
+ * The keeper for a rootfs: a running one, or a new one, which takes as long as the unpacking. The
+ * caller is then one of its users. `rootfs` is not taken over.
  */
 int keeper_get(struct keeper **ret_keeper, struct host_rootfs *rootfs, struct guest_error *err);
 
@@ -70,29 +76,34 @@ void keeper_retire(struct keeper *keeper);
 /* End those that have no users. */
 void keeper_trim(void);
 
-/* --- guest.c: making and ending one -------------------------------------------------------------------- */
+/* --- guest.c: making and ending one
+ * -------------------------------------------------------------------- */
 
 struct guest {
 	pid_t owner; /* the process that made it */
 	struct keeper *keeper;
 	int socket;
-	int pidfd; /* of the holder */
+	int pidfd;  /* of the holder */
 	int broken; /* atomic: a process of it is stuck in the kernel */
 	uint32_t uid;
 };
 
-int host_guest_create(struct guest **ret_guest, const struct guest_config *config, struct guest_error *err);
+int host_guest_create(struct guest **ret_guest, const struct guest_config *config,
+		      struct guest_error *err);
 int host_guest_end(struct guest *guest, struct guest_error *err);
 
-/* --- mounts.c: what the host contributes to a guest's mounts -------------------------------------------- */
+/* --- mounts.c: what the host contributes to a guest's mounts
+ * -------------------------------------------- */
 
 struct request;
 
-/* Add config->mounts to the request: sources looked up, options read, for root the mounts already made. */
-int host_add_mounts(struct request *request, const struct guest_config *config, const struct keeper *keeper,
-		    struct guest_error *err);
+/* Add config->mounts to the request: sources looked up, options read, for root the mounts already
+ * made. */
+int host_add_mounts(struct request *request, const struct guest_config *config,
+		    const struct keeper *keeper, struct guest_error *err);
 
-/* --- request.c: a message in the making ------------------------------------------------------------------ */
+/* --- request.c: a message in the making
+ * ------------------------------------------------------------------ */
 
 struct request {
 	char *bytes; /* a wire struct, then what was added */
@@ -111,14 +122,15 @@ int request_add_string(struct request *request, const char *string, struct guest
 /* Take over an fd; its index, or -E2BIG (closed). */
 int request_add_fd(struct request *request, int fd, struct guest_error *err);
 
-/* --- run.c, output.c --------------------------------------------------------------------------------------- */
+/* --- run.c, output.c
+ * --------------------------------------------------------------------------------------- */
 
 int host_run(struct guest *guest, const struct guest_command *command, struct guest_result *result,
 	     struct guest_error *err);
 
 /* What arrives of one stream. */
 struct output {
-	int fd; /* -EBADF: not captured, or at its end */
+	int fd;		 /* -EBADF: not captured, or at its end */
 	uint32_t stream; /* GUEST_STDOUT, GUEST_STDERR */
 	char *data;
 	size_t size, capacity;
@@ -128,9 +140,9 @@ struct output {
 
 enum output_event {
 	OUTPUT_MORE = 0, /* read something, or nothing is there */
-	OUTPUT_END, /* end of file: closed */
-	OUTPUT_OVER, /* the limit was exceeded, and the command shall not go on */
-	OUTPUT_CANCEL, /* on_output said so */
+	OUTPUT_END,	 /* end of file: closed */
+	OUTPUT_OVER,	 /* the limit was exceeded, and the command shall not go on */
+	OUTPUT_CANCEL,	 /* on_output said so */
 };
 
 /* Read once, without blocking. An enum output_event, or -errno. */
@@ -142,12 +154,16 @@ int output_drain(struct output *output, const struct guest_command *command);
 /* A NUL behind the data, which is never NULL then. */
 int output_finish(struct output *output);
 
-/* --- wait.c -------------------------------------------------------------------------------------------------- */
+/* --- wait.c
+ * --------------------------------------------------------------------------------------------------
+ */
 
-/* Wait until fd is readable or at its end. 0, -ETIMEDOUT, or -errno. `deadline`: CLOCK_MONOTONIC, ns. */
+/* Wait until fd is readable or at its end. 0, -ETIMEDOUT, or -errno. `deadline`: CLOCK_MONOTONIC,
+ * ns. */
 int host_wait_readable(int fd, uint64_t deadline);
 
-/* Send a request, whose fds stay the caller's. 0, -ETIMEDOUT (the other side takes nothing), or -errno. */
+/* Send a request, whose fds stay the caller's. 0, -ETIMEDOUT (the other side takes nothing), or
+ * -errno. */
 int host_send(int socket, struct request *request, enum wire_type type, uint64_t deadline);
 
 /* poll(2)'s time-out for a deadline: milliseconds rounded up, -1 for HOST_NEVER. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * The registry of this process's keepers, one for each rootfs in use. After a fork the child sees that the
- * registry is not its own and begins an empty one; the parent's keepers are left alone.
+ * The registry of this process's keepers, one for each rootfs in use. After a fork the child sees
+ * that the registry is not its own and begins an empty one; the parent's keepers are left alone.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -47,7 +47,8 @@ static struct registry *registry_new(void)
 	return registry;
 }
 
-/* Close the child's copies of the parent's fds. The locks may have been held by a thread that is not here. */
+/* Close the child's copies of the parent's fds. The locks may have been held by a thread that is
+ * not here. */
 static void registry_forget(struct registry *registry)
 {
 	for (struct keeper *keeper = registry->keepers; keeper; keeper = keeper->next) {
@@ -66,9 +67,11 @@ static struct registry *registry_get(void)
 	fresh = registry_new();
 	if (!fresh)
 		return NULL;
-	if (__atomic_compare_exchange_n(&current, &seen, fresh, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+	if (__atomic_compare_exchange_n(&current, &seen, fresh, false, __ATOMIC_ACQ_REL,
+					__ATOMIC_ACQUIRE)) {
 		if (seen)
-			registry_forget(seen); /* its memory stays: guests of the parent still point to it */
+			registry_forget(seen); /* its memory stays: guests of the parent still point
+						  to it */
 		return fresh;
 	}
 	free(fresh); /* another thread was faster */
@@ -109,13 +112,15 @@ static int send_start(struct keeper *keeper, struct guest_error *err)
 	start->rootfs_inode = rootfs->st.st_ino;
 	start->rootfs_bytes = rootfs->bytes;
 	start->rootfs_inodes = rootfs->inodes;
-	r = host_send(keeper->control, &request, WIRE_START, HOST_NEVER); /* the first: there is room */
+	r = host_send(keeper->control, &request, WIRE_START,
+		      HOST_NEVER); /* the first: there is room */
 	request_clear(&request);
 	return r < 0 ? error_make(err, -r, GUEST_STAGE_HELPER, "talking to the helper") : 0;
 }
 
 /* KEEPER from the launcher, then READY from the keeper; or FAILED from either. */
-static int receive_answer(struct keeper *keeper, int wanted, uint64_t deadline, struct guest_error *err)
+static int receive_answer(struct keeper *keeper, int wanted, uint64_t deadline,
+			  struct guest_error *err)
 {
 	union {
 		struct wire_keeper keeper;
@@ -134,9 +139,10 @@ static int receive_answer(struct keeper *keeper, int wanted, uint64_t deadline, 
 		return err->code < 0 ? err->code : -EPROTO;
 	}
 	if (r < 0)
-		return r == -EPIPE ? error_text(err, EIO, GUEST_STAGE_HELPER,
-						"the helper died while it made the namespaces") :
-				     error_make(err, -r, GUEST_STAGE_HELPER, "waiting for the helper");
+		return r == -EPIPE ?
+			       error_text(err, EIO, GUEST_STAGE_HELPER,
+					  "the helper died while it made the namespaces") :
+			       error_make(err, -r, GUEST_STAGE_HELPER, "waiting for the helper");
 	if (r == wanted && wanted == WIRE_KEEPER && count >= 1) {
 		keeper->pidfd = fds[0];
 		keeper->user_ns = count > 1 ? fds[1] : -EBADF;
@@ -144,7 +150,9 @@ static int receive_answer(struct keeper *keeper, int wanted, uint64_t deadline, 
 		return 0;
 	}
 	wire_close_fds(fds, count);
-	return r == wanted ? 0 : error_text(err, EPROTO, GUEST_STAGE_PROTOCOL, "message %d of the helper", r);
+	return r == wanted ?
+		       0 :
+		       error_text(err, EPROTO, GUEST_STAGE_PROTOCOL, "message %d of the helper", r);
 }
 
 static int keeper_start(struct keeper *keeper, struct guest_error *err)
@@ -199,17 +207,21 @@ static struct keeper *keeper_new(struct host_rootfs *rootfs)
 }
 
 /* The first that is usable or will be. */
-static struct keeper *registry_find(const struct registry *registry, const struct host_rootfs *rootfs)
+static struct keeper *registry_find(const struct registry *registry,
+				    const struct host_rootfs *rootfs)
 {
 	struct keeper *keeper = registry->keepers;
 
-	while (keeper && (keeper->state > KEEPER_READY || !host_rootfs_same(&keeper->rootfs, rootfs)))
+	while (keeper &&
+	       (keeper->state > KEEPER_READY || !host_rootfs_same(&keeper->rootfs, rootfs)))
 		keeper = keeper->next;
 	return keeper;
 }
 
-/* With the lock held: out of the list if nobody will use it any more. Returns it, to be freed without the lock. */
-static struct keeper *unlink_unused(struct registry *registry, struct keeper *keeper, bool even_if_ready)
+/* With the lock held: out of the list if nobody will use it any more. Returns it, to be freed
+ * without the lock. */
+static struct keeper *unlink_unused(struct registry *registry, struct keeper *keeper,
+				    bool even_if_ready)
 {
 	struct keeper **link = &registry->keepers;
 

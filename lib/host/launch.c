@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Starting the helper from a program of any size, with any number of threads: vfork-style, so that nothing is
- * copied and only system calls run in the child until it execs.
+ * Starting the helper from a program of any size, with any number of threads: vfork-style, so that
+ * nothing is copied and only system calls run in the child until it execs.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -44,7 +44,8 @@ static int child_main(void *argument)
 	_exit(127);
 }
 
-/* Signal handlers of the host must not run in the child, which shares its memory. libc keeps some out of reach. */
+/* Signal handlers of the host must not run in the child, which shares its memory. libc keeps some
+ * out of reach. */
 static int clone_and_exec(struct child *child, int *ret_pidfd)
 {
 	uint64_t all = UINT64_MAX, before;
@@ -56,7 +57,8 @@ static int clone_and_exec(struct child *child, int *ret_pidfd)
 		return -1;
 	}
 	syscall(SYS_rt_sigprocmask, SIG_BLOCK, &all, &before, KERNEL_SIGSET_SIZE);
-	pid = clone(child_main, stack + STACK_SIZE, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, child, ret_pidfd);
+	pid = clone(child_main, stack + STACK_SIZE, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD,
+		    child, ret_pidfd);
 	saved = errno;
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, KERNEL_SIGSET_SIZE);
 	free(stack);
@@ -64,10 +66,12 @@ static int clone_and_exec(struct child *child, int *ret_pidfd)
 	return pid;
 }
 
-/* Where Ubuntu's AppArmor restricts user namespaces, only a program with a profile, by its path, may use them. */
+/* Where Ubuntu's AppArmor restricts user namespaces, only a program with a profile, by its path,
+ * may use them. */
 static bool wants_path(void)
 {
-	cleanup_fd int fd = open("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", O_RDONLY | O_CLOEXEC);
+	cleanup_fd int fd = open("/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+				 O_RDONLY | O_CLOEXEC);
 	char value;
 
 	return fd >= 0 && read(fd, &value, 1) == 1 && value == '1' && geteuid() != 0;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * A bind's source is looked up here, by the caller's rights. A host that is root makes the mount itself,
- * idmapped, and hands it over; else the holder binds the path again in the keeper's copy of the host's tree,
- * and compares device and inode with what was found here.
+ * A bind's source is looked up here, by the caller's rights. A host that is root makes the mount
+ * itself, idmapped, and hands it over; else the holder binds the path again in the keeper's copy of
+ * the host's tree, and compares device and inode with what was found here.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,33 +18,38 @@
 #include "host/host.h"
 
 /* A mount of its own of what is at `path`, idmapped if that can be. */
-static int make_tree(int source, const struct config_mount *options, const struct keeper *keeper, const char *path,
-		     struct guest_error *err)
+static int make_tree(int source, const struct config_mount *options, const struct keeper *keeper,
+		     const char *path, struct guest_error *err)
 {
 	unsigned int recurse = options->recurse ? AT_RECURSIVE : 0;
-	struct mount_attr attr = { .attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)keeper->user_ns };
-	int tree = fd_above_stdio(
-		sys_open_tree(source, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | recurse));
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_IDMAP,
+				   .userns_fd = (uint64_t)keeper->user_ns };
+	int tree = fd_above_stdio(sys_open_tree(
+		source, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | recurse));
 	int r;
 
 	if (tree < 0)
 		return error_make(err, errno, GUEST_STAGE_MOUNT_USER, "bind of %.100s", path);
 	if (!options->idmap || sys_mount_setattr(tree, "", AT_EMPTY_PATH | recurse, &attr) == 0)
 		return tree;
-	/* what is read-only harms nobody as it is: it belongs to nobody, and others may read it or not */
+	/* what is read-only harms nobody as it is: it belongs to nobody, and others may read it or
+	 * not */
 	if (errno == EINVAL && options->attributes & MOUNT_ATTR_RDONLY)
 		return tree;
 	r = error_make(err, errno == EINVAL ? EOPNOTSUPP : errno, GUEST_STAGE_MOUNT_USER,
 		       "%.60s cannot be mounted idmapped", path);
 	if (r == -EOPNOTSUPP)
-		error_remedy(err, "mount it ro, or with noidmap (its files then belong to nobody), or from ext4, xfs "
-				  "or btrfs");
+		error_remedy(
+			err,
+			"mount it ro, or with noidmap (its files then belong to nobody), or from ext4, xfs "
+			"or btrfs");
 	fd_close(&tree);
 	return r;
 }
 
-static int add_source(struct request *request, struct wire_mount *wire, const struct guest_mount *mount,
-		      const struct config_mount *options, const struct keeper *keeper, struct guest_error *err)
+static int add_source(struct request *request, struct wire_mount *wire,
+		      const struct guest_mount *mount, const struct config_mount *options,
+		      const struct keeper *keeper, struct guest_error *err)
 {
 	cleanup_free char *path = realpath(mount->source, NULL);
 	cleanup_fd int source = path ? fd_above_stdio(open(path, O_PATH | O_CLOEXEC)) : -1;
@@ -52,7 +57,8 @@ static int add_source(struct request *request, struct wire_mount *wire, const st
 	int r;
 
 	if (source < 0 || fstat(source, &st) < 0)
-		return error_make(err, errno, GUEST_STAGE_MOUNT_USER, "source %.100s", mount->source);
+		return error_make(err, errno, GUEST_STAGE_MOUNT_USER, "source %.100s",
+				  mount->source);
 	wire->device = st.st_dev;
 	wire->inode = st.st_ino;
 	wire->is_directory = S_ISDIR(st.st_mode);
@@ -72,8 +78,8 @@ static int add_source(struct request *request, struct wire_mount *wire, const st
 	return 0;
 }
 
-static int add_one(struct request *request, const struct guest_mount *from, const struct keeper *keeper,
-		   size_t index, struct guest_error *err)
+static int add_one(struct request *request, const struct guest_mount *from,
+		   const struct keeper *keeper, size_t index, struct guest_error *err)
 {
 	struct wire_mount wire = { .tree = -1 };
 	struct config_mount options;
@@ -97,12 +103,13 @@ static int add_one(struct request *request, const struct guest_mount *from, cons
 	if (r < 0)
 		return r;
 	wire.data = (uint32_t)r;
-	memcpy(request->bytes + sizeof(struct wire_create) + index * sizeof(wire), &wire, sizeof(wire));
+	memcpy(request->bytes + sizeof(struct wire_create) + index * sizeof(wire), &wire,
+	       sizeof(wire));
 	return 0;
 }
 
-int host_add_mounts(struct request *request, const struct guest_config *config, const struct keeper *keeper,
-		    struct guest_error *err)
+int host_add_mounts(struct request *request, const struct guest_config *config,
+		    const struct keeper *keeper, struct guest_error *err)
 {
 	static const struct wire_mount none[WIRE_MOUNTS_MAX];
 	const char *mounts = (const char *)config->mounts;
@@ -111,10 +118,12 @@ int host_add_mounts(struct request *request, const struct guest_config *config, 
 	if (config->mounts_count == 0)
 		return 0;
 	if (config->mounts_count > WIRE_MOUNTS_MAX)
-		return error_text(err, E2BIG, GUEST_STAGE_CONFIG, "more than %d mounts", WIRE_MOUNTS_MAX);
+		return error_text(err, E2BIG, GUEST_STAGE_CONFIG, "more than %d mounts",
+				  WIRE_MOUNTS_MAX);
 	r = request_add(request, none, config->mounts_count * sizeof(none[0]), err);
 	for (size_t i = 0; r >= 0 && i < config->mounts_count; i++) {
-		const struct guest_mount *mount = (const void *)(mounts + i * config->mounts[0].size);
+		const struct guest_mount *mount =
+			(const void *)(mounts + i * config->mounts[0].size);
 
 		r = add_one(request, mount, keeper, i, err);
 	}

@@ -9,7 +9,8 @@
 #define FIRST_CAPACITY 4096
 #define PIPE_CAPACITY 65536
 
-/* Room for a read. It doubles, so that the copying is linear; large blocks are remapped by realloc, not copied. */
+/* Room for a read. It doubles, so that the copying is linear; large blocks are remapped by realloc,
+ * not copied. */
 static int make_room(struct output *output)
 {
 	size_t capacity = output->capacity ? output->capacity : FIRST_CAPACITY;
@@ -19,7 +20,8 @@ static int make_room(struct output *output)
 	if (output->capacity && output->capacity - output->size > 1 + PIPE_CAPACITY / 2)
 		return 0;
 	if (output->capacity) {
-		if (output->capacity - output->size > FIRST_CAPACITY / 2 && output->size < FIRST_CAPACITY)
+		if (output->capacity - output->size > FIRST_CAPACITY / 2 &&
+		    output->size < FIRST_CAPACITY)
 			return 0;
 		capacity = output->capacity * 2;
 		if (capacity < 2 * PIPE_CAPACITY)
@@ -45,7 +47,8 @@ static int take(struct output *output, const struct guest_command *command, size
 		wanted = (size_t)(limit - output->total);
 	output->total += n;
 	if (wanted > 0 && command->on_output &&
-	    command->on_output(command->user_data, output->stream, output->data + output->size, wanted))
+	    command->on_output(command->user_data, output->stream, output->data + output->size,
+			       wanted))
 		return OUTPUT_CANCEL;
 	if (!(command->flags & GUEST_NO_CAPTURE))
 		output->size += wanted;
@@ -66,7 +69,8 @@ int output_read(struct output *output, const struct guest_command *command)
 	if (r < 0)
 		return r;
 	do
-		n = read(output->fd, output->data + output->size, output->capacity - output->size - 1);
+		n = read(output->fd, output->data + output->size,
+			 output->capacity - output->size - 1);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return errno == EAGAIN ? OUTPUT_MORE : -errno;

@@ -28,7 +28,8 @@ int request_add(struct request *request, const void *data, size_t size, struct g
 	size_t offset = request->size;
 
 	if (size > WIRE_MAX - offset)
-		return error_text(err, E2BIG, GUEST_STAGE_CONFIG, "all strings together exceed %d bytes", WIRE_MAX);
+		return error_text(err, E2BIG, GUEST_STAGE_CONFIG,
+				  "all strings together exceed %d bytes", WIRE_MAX);
 	if (size > request->capacity - offset) {
 		size_t capacity = (offset + size) * 2;
 		char *bytes = realloc(request->bytes, capacity);

@@ -45,15 +45,19 @@ static int look_at(struct host_rootfs *rootfs, const char *name, struct guest_er
 	if (S_ISDIR(rootfs->st.st_mode)) {
 		rootfs->kind = WIRE_ROOTFS_DIRECTORY;
 		rootfs->path = path_of_fd(rootfs->fd);
-		return rootfs->path ? 0 : error_make(err, errno, GUEST_STAGE_ROOTFS, "path of %.100s", name);
+		return rootfs->path ?
+			       0 :
+			       error_make(err, errno, GUEST_STAGE_ROOTFS, "path of %.100s", name);
 	}
 	rootfs->kind = WIRE_ROOTFS_ARCHIVE;
 	if (!S_ISREG(rootfs->st.st_mode) && !S_ISFIFO(rootfs->st.st_mode))
-		return error_text(err, EINVAL, GUEST_STAGE_ROOTFS, "%.100s is neither a directory nor a file", name);
+		return error_text(err, EINVAL, GUEST_STAGE_ROOTFS,
+				  "%.100s is neither a directory nor a file", name);
 	return 0;
 }
 
-int host_rootfs_open(struct host_rootfs *rootfs, const struct guest_config *config, struct guest_error *err)
+int host_rootfs_open(struct host_rootfs *rootfs, const struct guest_config *config,
+		     struct guest_error *err)
 {
 	int r;
 
@@ -67,7 +71,8 @@ int host_rootfs_open(struct host_rootfs *rootfs, const struct guest_config *conf
 		return 0;
 	}
 	if (config->rootfs_path)
-		rootfs->fd = fd_above_stdio(open(config->rootfs_path, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+		rootfs->fd = fd_above_stdio(
+			open(config->rootfs_path, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
 	else
 		rootfs->fd = reopen(config->rootfs_fd);
 	if (rootfs->fd < 0)
@@ -98,7 +103,8 @@ bool host_rootfs_same(const struct host_rootfs *a, const struct host_rootfs *b)
 		return false;
 	/* a directory is used as it is; a file may have been written anew */
 	return a->kind == WIRE_ROOTFS_DIRECTORY ||
-	       (S_ISREG(x->st_mode) && x->st_size == y->st_size && x->st_mtim.tv_sec == y->st_mtim.tv_sec &&
-		x->st_mtim.tv_nsec == y->st_mtim.tv_nsec && x->st_ctim.tv_sec == y->st_ctim.tv_sec &&
-		x->st_ctim.tv_nsec == y->st_ctim.tv_nsec);
+	       (S_ISREG(x->st_mode) && x->st_size == y->st_size &&
+		x->st_mtim.tv_sec == y->st_mtim.tv_sec &&
+		x->st_mtim.tv_nsec == y->st_mtim.tv_nsec &&
+		x->st_ctim.tv_sec == y->st_ctim.tv_sec && x->st_ctim.tv_nsec == y->st_ctim.tv_nsec);
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * One run: the request, then a loop over the run's socket and the captured streams until the holder says how the
- * command ended. Nothing waits for the end of a stream, which somebody else may hold open.
+ * One run: the request, then a loop over the run's socket and the captured streams until the holder
+ * says how the command ended. Nothing waits for the end of a stream, which somebody else may hold
+ * open.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +20,8 @@
 #include "config/config.h"
 #include "host/host.h"
 
-/* After the kill of a run, until its end must have come: only what is stuck in the kernel takes longer. */
+/* After the kill of a run, until its end must have come: only what is stuck in the kernel takes
+ * longer. */
 #define KILL_GRACE_NS 10000000000ULL
 
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -32,16 +34,20 @@ struct pump {
 	struct output outputs[2];
 	uint64_t started, deadline;
 	uint32_t cause; /* ours: why we killed it; 0: we did not */
-	int failure; /* -errno of ours that ends the run, after a kill */
+	int failure;	/* -errno of ours that ends the run, after a kill */
 	struct wire_ended ended;
 };
 
 static const char *const *default_environment(uint32_t uid)
 {
-	static const char *const root[] = { "PATH=" DEFAULT_PATH, "HOME=/root", "USER=root", "LOGNAME=root",
-					    "LANG=C.UTF-8", "TERM=dumb", NULL };
-	static const char *const other[] = { "PATH=" DEFAULT_PATH, "HOME=/home/guest", "USER=guest",
-					     "LOGNAME=guest", "LANG=C.UTF-8", "TERM=dumb", NULL };
+	static const char *const root[] = {
+		"PATH=" DEFAULT_PATH, "HOME=/root", "USER=root", "LOGNAME=root",
+		"LANG=C.UTF-8",	      "TERM=dumb",  NULL
+	};
+	static const char *const other[] = {
+		"PATH=" DEFAULT_PATH, "HOME=/home/guest", "USER=guest", "LOGNAME=guest",
+		"LANG=C.UTF-8",	      "TERM=dumb",	  NULL
+	};
 
 	return uid == 0 ? root : other;
 }
@@ -117,8 +123,8 @@ static int add_duplicate(struct request *request, int fd, const char *name, stru
 	return r < 0 ? r : 0;
 }
 
-static int add_stdio(struct request *request, struct wire_run *run, const struct guest_command *command,
-		     struct guest_error *err)
+static int add_stdio(struct request *request, struct wire_run *run,
+		     const struct guest_command *command, struct guest_error *err)
 {
 	int r = 0;
 
@@ -167,7 +173,8 @@ static int send_request(struct pump *pump, struct guest_error *err)
 		memcpy(request.bytes, &run, sizeof(run));
 		r = host_send(pump->guest->socket, &request, WIRE_RUN, pump->deadline);
 		if (r == -EPIPE)
-			error_text(err, EPIPE, GUEST_STAGE_HANDLE, "the guest is lost: its init process was killed");
+			error_text(err, EPIPE, GUEST_STAGE_HANDLE,
+				   "the guest is lost: its init process was killed");
 		else if (r < 0)
 			error_make(err, -r, GUEST_STAGE_FORK, "talking to the guest");
 	}
@@ -234,7 +241,8 @@ static int take_message(struct pump *pump, struct guest_error *err)
 	if (r == -EAGAIN)
 		return 0;
 	if (r == -EPIPE)
-		return error_text(err, EPIPE, GUEST_STAGE_HANDLE, "the guest is lost: its init process was killed");
+		return error_text(err, EPIPE, GUEST_STAGE_HANDLE,
+				  "the guest is lost: its init process was killed");
 	if (r < 0)
 		return error_make(err, -r, GUEST_STAGE_PROTOCOL, "reading from the guest");
 	if (r == WIRE_STARTED) {
@@ -262,9 +270,10 @@ static int deadline_passed(struct pump *pump, struct guest_error *err)
 		return 0;
 	}
 	__atomic_store_n(&pump->guest->broken, 1, __ATOMIC_RELAXED);
-	return error_text(err, ETIMEDOUT, GUEST_STAGE_HANDLE,
-			  "a process outlived its kill, stuck in the kernel (a hung network file system?); shut the "
-			  "guest down");
+	return error_text(
+		err, ETIMEDOUT, GUEST_STAGE_HANDLE,
+		"a process outlived its kill, stuck in the kernel (a hung network file system?); shut the "
+		"guest down");
 }
 
 static int pump_until_end(struct pump *pump, struct guest_error *err)
@@ -314,7 +323,9 @@ static int fill_result(struct pump *pump, struct guest_result *result)
 		return r;
 	*result = (struct guest_result){
 		.size = result->size,
-		.cause = pump->cause ? pump->cause : WIFEXITED(status) ? GUEST_EXITED : GUEST_SIGNALED,
+		.cause = pump->cause	   ? pump->cause :
+			 WIFEXITED(status) ? GUEST_EXITED :
+					     GUEST_SIGNALED,
 		.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1,
 		.term_signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0,
 		.stdout_data = take_pointer(pump->outputs[0].data),
@@ -354,7 +365,8 @@ int host_run(struct guest *guest, const struct guest_command *command, struct gu
 	int r;
 
 	if (__atomic_load_n(&guest->broken, __ATOMIC_RELAXED))
-		return error_text(err, EIO, GUEST_STAGE_HANDLE, "a process of the guest is stuck; shut it down");
+		return error_text(err, EIO, GUEST_STAGE_HANDLE,
+				  "a process of the guest is stuck; shut it down");
 	if (command->timeout_ns > 0 && command->timeout_ns < HOST_NEVER - pump.started)
 		pump.deadline = pump.started + command->timeout_ns;
 	if (command->stdout_fd < 0)

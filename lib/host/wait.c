@@ -43,7 +43,8 @@ int host_wait_readable(int fd, uint64_t deadline)
 int host_send(int socket, struct request *request, enum wire_type type, uint64_t deadline)
 {
 	for (;;) {
-		int r = wire_send(socket, request->bytes, request->size, type, request->fds, request->fds_count, 1);
+		int r = wire_send(socket, request->bytes, request->size, type, request->fds,
+				  request->fds_count, 1);
 
 		if (r != -EAGAIN)
 			return r;

@@ -16,10 +16,13 @@ extern const char payload_rootfs_begin[], payload_rootfs_end[];
 extern const char payload_helper_begin[], payload_helper_end[];
 extern const char payload_unpacker_begin[], payload_unpacker_end[];
 
-const struct payload_blob payload_rootfs = { "guest-rootfs", payload_rootfs_begin, payload_rootfs_end, NULL };
-const struct payload_blob payload_helper = { "guest-helper", payload_helper_begin, payload_helper_end,
+const struct payload_blob payload_rootfs = { "guest-rootfs", payload_rootfs_begin,
+					     payload_rootfs_end, NULL };
+const struct payload_blob payload_helper = { "guest-helper", payload_helper_begin,
+					     payload_helper_end,
 					     GUEST_LIBEXEC_DIR "/guest-helper" };
-const struct payload_blob payload_unpacker = { "guest-unpack", payload_unpacker_begin, payload_unpacker_end,
+const struct payload_blob payload_unpacker = { "guest-unpack", payload_unpacker_begin,
+					       payload_unpacker_end,
 					       GUEST_LIBEXEC_DIR "/guest-unpack" };
 
 const char *guest_rootfs_description(void)
@@ -73,7 +76,10 @@ int payload_open_program(const struct payload_blob *blob, int by_path, struct gu
 		return fd;
 	r = error_make(err, -r, GUEST_STAGE_HELPER, "memfd of %s", blob->name);
 	if (r == -EACCES)
-		error_remedy(err, "this host forbids executable memfds (sysctl vm.memfd_noexec=2): install libguest, "
-				  "with its %s", blob->installed);
+		error_remedy(
+			err,
+			"this host forbids executable memfds (sysctl vm.memfd_noexec=2): install libguest, "
+			"with its %s",
+			blob->installed);
 	return r;
 }

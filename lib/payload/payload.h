@@ -19,9 +19,9 @@ extern const struct payload_blob payload_rootfs, payload_helper, payload_unpacke
 int payload_open_rootfs(struct guest_error *err);
 
 /*
- * An fd to exec a program from: a sealed memfd, or the installed file if its bytes are the same and either the
- * host forbids memfds to be executable (vm.memfd_noexec=2) or `by_path` wants it, because a security profile is
- * attached to the path.
+ * An fd to exec a program from: a sealed memfd, or the installed file if its bytes are the same and
+ * either the host forbids memfds to be executable (vm.memfd_noexec=2) or `by_path` wants it,
+ * because a security profile is attached to the path.
  */
 int payload_open_program(const struct payload_blob *blob, int by_path, struct guest_error *err);
 

@@ -12,8 +12,8 @@ union control {
 	struct cmsghdr align;
 };
 
-int wire_send(int socket, void *message, size_t size, enum wire_type type, const int *fds, size_t fds_count,
-	      int dont_wait)
+int wire_send(int socket, void *message, size_t size, enum wire_type type, const int *fds,
+	      size_t fds_count, int dont_wait)
 {
 	struct wire_header *header = message;
 	struct iovec iov = { .iov_base = message, .iov_len = size };
@@ -68,7 +68,8 @@ void wire_close_fds(int *fds, size_t count)
 		fd_close(&fds[i]);
 }
 
-/* Collect the fds of a received message. SCM_RIGHTS only: the sockets have nothing else switched on. */
+/* Collect the fds of a received message. SCM_RIGHTS only: the sockets have nothing else switched
+ * on. */
 static size_t take_fds(struct msghdr *msg, int fds[WIRE_FDS_MAX])
 {
 	struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg);
@@ -81,8 +82,8 @@ static size_t take_fds(struct msghdr *msg, int fds[WIRE_FDS_MAX])
 	return count;
 }
 
-int wire_receive(int socket, void *message, size_t size, int fds[WIRE_FDS_MAX], size_t *ret_fds_count,
-		 int dont_wait)
+int wire_receive(int socket, void *message, size_t size, int fds[WIRE_FDS_MAX],
+		 size_t *ret_fds_count, int dont_wait)
 {
 	const struct wire_header *header = message;
 	struct iovec iov = { .iov_base = message, .iov_len = size };
@@ -97,7 +98,8 @@ int wire_receive(int socket, void *message, size_t size, int fds[WIRE_FDS_MAX], 
 	ssize_t n;
 	int r = -EPROTO;
 
-	/* ECONNRESET comes once, ahead of what is queued, if the other side went without reading all of ours */
+	/* ECONNRESET comes once, ahead of what is queued, if the other side went without reading
+	 * all of ours */
 	do
 		n = recvmsg(socket, &msg, MSG_CMSG_CLOEXEC | (dont_wait ? MSG_DONTWAIT : 0));
 	while (n < 0 && (errno == EINTR || errno == ECONNRESET));
@@ -108,8 +110,8 @@ int wire_receive(int socket, void *message, size_t size, int fds[WIRE_FDS_MAX], 
 		r = -EPIPE;
 	else if (msg.msg_flags & MSG_CTRUNC)
 		r = -EMFILE;
-	else if (!(msg.msg_flags & MSG_TRUNC) && (size_t)n >= sizeof(*header) && header->size == (size_t)n &&
-		 header->fds_count == count)
+	else if (!(msg.msg_flags & MSG_TRUNC) && (size_t)n >= sizeof(*header) &&
+		 header->size == (size_t)n && header->fds_count == count)
 		r = header->type;
 	for (size_t i = 0; r >= 0 && i < count; i++) {
 		fds[i] = fd_above_stdio(fds[i]);

@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The messages between the library and its helper processes. Both come from one build, so a message is a C
- * struct, sent whole in one SOCK_SEQPACKET packet; strings follow the struct and are named by their offset.
+ * The messages between the library and its helper processes. Both come from one build, so a message
+ * is a C struct, sent whole in one SOCK_SEQPACKET packet; strings follow the struct and are named
+ * by their offset.
  *
  *   control socket   host -> helper  START             what the keeper shall be, with its fds
  *                    helper -> host  KEEPER            the keeper's pidfd (and user namespace)
  *                    keeper -> host  READY or FAILED   the template is there, or why not
- *                    host -> keeper  CREATE            a holder to be, with the holder's end of its guest socket
- *   guest socket     keeper or holder -> host  READY (with the holder's pidfd) or FAILED
- *                    host -> holder  RUN               a command, with the holder's end of its run socket
- *                    host -> holder  SHUTDOWN
- *   run socket       holder -> host  STARTED           the host's ends of the output pipes
- *                    command -> host FAILED            before exec: why not
- *                    holder -> host  ENDED             the wait status and usage; everything it started is dead
- *                    host -> holder  KILL
+ *                    host -> keeper  CREATE            a holder to be, with the holder's end of its
+ * guest socket guest socket     keeper or holder -> host  READY (with the holder's pidfd) or FAILED
+ *                    host -> holder  RUN               a command, with the holder's end of its run
+ * socket host -> holder  SHUTDOWN run socket       holder -> host  STARTED           the host's
+ * ends of the output pipes command -> host FAILED            before exec: why not holder -> host
+ * ENDED             the wait status and usage; everything it started is dead host -> holder  KILL
  *
- * A run has a socket of its own, so that any number of threads run commands in one guest without a lock and
- * without reading each other's answers. The end of any socket means that the other side is gone.
+ * A run has a socket of its own, so that any number of threads run commands in one guest without a
+ * lock and without reading each other's answers. The end of any socket means that the other side is
+ * gone.
  */
 #ifndef GUEST_WIRE_WIRE_H
 #define GUEST_WIRE_WIRE_H
@@ -27,7 +27,8 @@
 
 #include "guest/guest.h"
 
-#define WIRE_MAX 131072 /* bytes of one message; well below the default socket buffer of 212,992 */
+#define WIRE_MAX 131072	  /* bytes of one message; well below the default socket buffer of 212,992 \
+			   */
 #define WIRE_INLINE 16384 /* a command's strings above this travel in a memfd */
 #define WIRE_FDS_MAX 160
 #define WIRE_MOUNTS_MAX 128
@@ -48,8 +49,8 @@ enum wire_type {
 };
 
 struct wire_header {
-	uint32_t size; /* of the whole message */
-	uint16_t type; /* enum wire_type */
+	uint32_t size;	    /* of the whole message */
+	uint16_t type;	    /* enum wire_type */
 	uint16_t fds_count; /* sent along */
 };
 
@@ -61,13 +62,14 @@ enum wire_rootfs {
 /* fds: the host's pidfd, the rootfs, the unpacker's executable (archives only) */
 struct wire_start {
 	struct wire_header header;
-	uint32_t rootfs; /* enum wire_rootfs */
-	uint32_t rootfs_string; /* the directory's absolute path */
+	uint32_t rootfs;		      /* enum wire_rootfs */
+	uint32_t rootfs_string;		      /* the directory's absolute path */
 	uint64_t rootfs_device, rootfs_inode; /* and what must be found there */
 	uint64_t rootfs_bytes, rootfs_inodes;
 };
 
-/* fds: the keeper's pidfd; the keeper's user namespace where a host that is root may need it for id maps */
+/* fds: the keeper's pidfd; the keeper's user namespace where a host that is root may need it for id
+ * maps */
 struct wire_keeper {
 	struct wire_header header;
 	uint32_t ids_count; /* ids mapped into the keeper: 1, or a range */
@@ -84,18 +86,19 @@ struct wire_failed {
 };
 
 struct wire_mount {
-	uint32_t type; /* GUEST_MOUNT_* */
+	uint32_t type;	     /* GUEST_MOUNT_* */
 	uint32_t attributes; /* MOUNT_ATTR_* to set */
 	uint32_t recurse;
 	uint32_t source, target, data; /* strings; data: what tmpfs is told */
-	int32_t tree; /* index of the fd of a detached mount that the host made, or -1: bind `source` */
+	int32_t tree; /* index of the fd of a detached mount that the host made, or -1: bind
+			 `source` */
 	uint32_t is_directory;
 	uint64_t device, inode; /* what must be found at `source` */
 };
 
 enum wire_create_flags {
-	WIRE_CREATE_NET = 1 << 0, /* a network namespace of its own */
-	WIRE_CREATE_ETC = 1 << 1, /* write /etc/hostname, hosts and resolv.conf */
+	WIRE_CREATE_NET = 1 << 0,	/* a network namespace of its own */
+	WIRE_CREATE_ETC = 1 << 1,	/* write /etc/hostname, hosts and resolv.conf */
 	WIRE_CREATE_HOST_TREE = 1 << 2, /* binds by path: needs the host's tree */
 	WIRE_CREATE_NO_SECCOMP = 1 << 3,
 };
@@ -107,7 +110,7 @@ struct wire_create {
 	uint32_t hostname, resolv_conf; /* strings */
 	uint32_t uid, gid;
 	uint32_t nofile_soft, nofile_hard;
-	uint32_t mounts_count; /* struct wire_mount's, behind this struct */
+	uint32_t mounts_count;		    /* struct wire_mount's, behind this struct */
 	uint64_t capabilities, inheritable; /* bit masks, bit n for capability n */
 	uint64_t writable_bytes, writable_inodes;
 };
@@ -118,8 +121,8 @@ enum wire_run_flags {
 };
 
 /*
- * fds: the run socket, then stdin if has_stdin, stdout if has_stdout, stderr if has_stderr, then the strings'
- * memfd. Without: stdin is empty, an output is captured.
+ * fds: the run socket, then stdin if has_stdin, stdout if has_stdout, stderr if has_stderr, then
+ * the strings' memfd. Without: stdin is empty, an output is captured.
  *
  * The strings, one behind the other with their NULs: cwd, the search path, argv, envp.
  */
@@ -143,11 +146,11 @@ struct wire_ended {
 };
 
 /*
- * Send a message, whose header is filled in here. 0 or -errno: -EPIPE (nobody there), -EAGAIN (`dont_wait` and
- * the queue is full), -ETOOMANYREFS... No SIGPIPE.
+ * Send a message, whose header is filled in here. 0 or -errno: -EPIPE (nobody there), -EAGAIN
+ * (`dont_wait` and the queue is full), -ETOOMANYREFS... No SIGPIPE.
  */
-int wire_send(int socket, void *message, size_t size, enum wire_type type, const int *fds, size_t fds_count,
-	      int dont_wait);
+int wire_send(int socket, void *message, size_t size, enum wire_type type, const int *fds,
+	      size_t fds_count, int dont_wait);
 
 /* Send just a header. */
 int wire_send_plain(int socket, enum wire_type type);
@@ -156,16 +159,17 @@ int wire_send_plain(int socket, enum wire_type type);
 void wire_send_failed(int socket, const struct guest_error *error);
 
 /*
- * Receive one message of at most `size` bytes into `message`, and its fds into fds[WIRE_FDS_MAX]. Returns its
- * type, or -EPIPE (the other side is gone), -EAGAIN (`dont_wait`), -EMFILE (fds were lost for want of slots),
- * -EPROTO (makes no sense). On failure no fd is kept.
+ * Receive one message of at most `size` bytes into `message`, and its fds into fds[WIRE_FDS_MAX].
+ * Returns its type, or -EPIPE (the other side is gone), -EAGAIN (`dont_wait`), -EMFILE (fds were
+ * lost for want of slots), -EPROTO (makes no sense). On failure no fd is kept.
  */
-int wire_receive(int socket, void *message, size_t size, int fds[WIRE_FDS_MAX], size_t *ret_fds_count,
-		 int dont_wait);
+int wire_receive(int socket, void *message, size_t size, int fds[WIRE_FDS_MAX],
+		 size_t *ret_fds_count, int dont_wait);
 
 void wire_close_fds(int *fds, size_t count);
 
-/* The string at an offset of a received message, or NULL if there is none or it is not terminated inside. */
+/* The string at an offset of a received message, or NULL if there is none or it is not terminated
+ * inside. */
 const char *wire_string(const void *message, uint32_t offset);
 
 #endif

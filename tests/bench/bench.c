@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * What a guest costs, beside what others cost, in one run: each round measures everything once, in turn, since
- * machines are noisy.
+ * What a guest costs, beside what others cost, in one run: each round measures everything once, in
+ * turn, since machines are noisy.
  *
  *     bench [-n ROUNDS] [-j FILE.json] [-c CPU] -t STATIC_TRUE [-p PAYLOAD] [-r UNPACKED_ROOTFS]
  *
@@ -22,17 +22,29 @@
 extern char **environ;
 
 enum {
-	SPAWN, INIT, RUN, SHUTDOWN, CYCLE, RUN_KEPT, BUBBLEWRAP, COLD, DECODE, KINDS,
+	SPAWN,
+	INIT,
+	RUN,
+	SHUTDOWN,
+	CYCLE,
+	RUN_KEPT,
+	BUBBLEWRAP,
+	COLD,
+	DECODE,
+	KINDS,
 };
 
 static struct samples all[KINDS] = {
-	[SPAWN] = { .name = "posix_spawn", .what = "static true on the host, spawned and waited for: the floor" },
+	[SPAWN] = { .name = "posix_spawn",
+		    .what = "static true on the host, spawned and waited for: the floor" },
 	[INIT] = { .name = "guest_init, warm", .what = "until the guest is ready" },
 	[RUN] = { .name = "guest_run, first", .what = "static true, the first command of a guest" },
 	[SHUTDOWN] = { .name = "guest_shutdown", .what = "until every process is dead" },
-	[CYCLE] = { .name = "init+run+shutdown", .what = "a fresh guest with a network namespace, true in it, gone" },
+	[CYCLE] = { .name = "init+run+shutdown",
+		    .what = "a fresh guest with a network namespace, true in it, gone" },
 	[RUN_KEPT] = { .name = "guest_run", .what = "static true in a guest that lives on" },
-	[BUBBLEWRAP] = { .name = "bubblewrap", .what = "bwrap --unshare-all, static true in the same rootfs" },
+	[BUBBLEWRAP] = { .name = "bubblewrap",
+			 .what = "bwrap --unshare-all, static true in the same rootfs" },
 	[COLD] = { .name = "guest_init, cold", .what = "the rootfs unpacked" },
 	[DECODE] = { .name = "xz -T0 -dc", .what = "of the same payload, to /dev/null" },
 };
@@ -85,7 +97,9 @@ static void run_true(struct guest *guest, struct samples *samples)
 static struct guest *init(struct samples *samples)
 {
 	struct guest_error err = { .size = sizeof(err) };
-	struct guest_mount mount = { .size = sizeof(mount), .target = "/mnt/true", .options = "ro" };
+	struct guest_mount mount = { .size = sizeof(mount),
+				     .target = "/mnt/true",
+				     .options = "ro" };
 	struct guest_config config;
 	struct guest *guest;
 	uint64_t start;
@@ -126,10 +140,22 @@ static void round_of_spawn(void)
 
 static int round_of_bubblewrap(void)
 {
-	char *argv[] = { (char *)"bwrap", (char *)"--unshare-all", (char *)"--ro-bind", (char *)options.rootfs,
-			 (char *)"/", (char *)"--proc", (char *)"/proc", (char *)"--dev", (char *)"/dev",
-			 (char *)"--tmpfs", (char *)"/tmp", (char *)"--ro-bind", (char *)options.program,
-			 (char *)"/tmp/true", (char *)"/tmp/true", NULL };
+	char *argv[] = { (char *)"bwrap",
+			 (char *)"--unshare-all",
+			 (char *)"--ro-bind",
+			 (char *)options.rootfs,
+			 (char *)"/",
+			 (char *)"--proc",
+			 (char *)"/proc",
+			 (char *)"--dev",
+			 (char *)"/dev",
+			 (char *)"--tmpfs",
+			 (char *)"/tmp",
+			 (char *)"--ro-bind",
+			 (char *)options.program,
+			 (char *)"/tmp/true",
+			 (char *)"/tmp/true",
+			 NULL };
 	uint64_t start = samples_now();
 	int works = spawn_and_wait(argv);
 
@@ -140,7 +166,8 @@ static int round_of_bubblewrap(void)
 
 static void rounds_of_cold(unsigned int rounds)
 {
-	char *argv[] = { (char *)"xz", (char *)"-T0", (char *)"-dc", (char *)options.payload, NULL };
+	char *argv[] = { (char *)"xz", (char *)"-T0", (char *)"-dc", (char *)options.payload,
+			 NULL };
 
 	for (unsigned int i = 0; i < rounds; i++) {
 		uint64_t start = samples_now();

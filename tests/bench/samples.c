@@ -47,12 +47,13 @@ static double ms(uint64_t ns)
 
 void samples_print_row(struct samples *samples, struct samples *floor)
 {
-	uint64_t base = floor ? samples_percentile(floor, 50) : 0, median = samples_percentile(samples, 50);
+	uint64_t base = floor ? samples_percentile(floor, 50) : 0,
+		 median = samples_percentile(samples, 50);
 
 	if (samples->count == 0)
 		return;
-	printf("%-22s %9.3f %9.3f %9.3f", samples->name, ms(samples_percentile(samples, 0)), ms(median),
-	       ms(samples_percentile(samples, 99)));
+	printf("%-22s %9.3f %9.3f %9.3f", samples->name, ms(samples_percentile(samples, 0)),
+	       ms(median), ms(samples_percentile(samples, 99)));
 	if (base)
 		printf(" %8.2f", (double)median / (double)base);
 	else
@@ -62,7 +63,9 @@ void samples_print_row(struct samples *samples, struct samples *floor)
 
 void samples_print_json(struct samples *samples, FILE *file, int last)
 {
-	fprintf(file, "  {\"name\": \"%s\", \"count\": %zu, \"min_ms\": %.6f, \"median_ms\": %.6f, \"p99_ms\": %.6f}%s\n",
+	fprintf(file,
+		"  {\"name\": \"%s\", \"count\": %zu, \"min_ms\": %.6f, \"median_ms\": %.6f, \"p99_ms\": %.6f}%s\n",
 		samples->name, samples->count, ms(samples_percentile(samples, 0)),
-		ms(samples_percentile(samples, 50)), ms(samples_percentile(samples, 99)), last ? "" : ",");
+		ms(samples_percentile(samples, 50)), ms(samples_percentile(samples, 99)),
+		last ? "" : ",");
 }
