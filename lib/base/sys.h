@@ -109,7 +109,7 @@ static inline int sys_capset(const struct __user_cap_header_struct *header,
 	return (int)syscall(SYS_capset, header, data);
 }
 
-/* `word` may lie in memory shared between processes. */
+/* `word` may lie in memory shared between processes; all who wait are woken. */
 static inline int sys_futex_wait(uint32_t *word, uint32_t value, const struct timespec *timeout)
 {
 	return (int)syscall(SYS_futex, word, FUTEX_WAIT, value, timeout, NULL, 0);
@@ -117,7 +117,7 @@ static inline int sys_futex_wait(uint32_t *word, uint32_t value, const struct ti
 
 static inline int sys_futex_wake(uint32_t *word)
 {
-	return (int)syscall(SYS_futex, word, FUTEX_WAKE, 1, NULL, NULL, 0);
+	return (int)syscall(SYS_futex, word, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
 }
 
 /* Nanoseconds of CLOCK_MONOTONIC. */

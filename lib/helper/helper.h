@@ -65,7 +65,8 @@ struct keeper {
 			    */
 	int undertaker;	   /* socket to the process that tears guests down */
 	int signals;	   /* signalfd of SIGCHLD */
-	uint32_t *go;	   /* word shared with a holder in the making */
+	uint32_t created;  /* holders so far */
+	uint32_t *go;	   /* shared with them: up to which number they have their maps */
 	uint32_t template; /* KEEPER_*: what the rootfs has and lacks */
 	uint32_t masks;	   /* bit n: keeper_masks[n] can be opened and must be masked in guests */
 };
@@ -114,6 +115,7 @@ int unpack_wait(const struct keeper *keeper, int report, struct guest_error *err
 /* A guest in the making: what its holder needs of the keeper and of the request. */
 struct holder_plan {
 	const struct keeper *keeper;
+	uint32_t number; /* from 1 on */
 	const struct wire_create *create;
 	int socket; /* the guest socket */
 	int *trees; /* detached mounts that came with the request */

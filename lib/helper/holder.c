@@ -32,10 +32,12 @@ static union {
 } message;
 
 /* Until the keeper has written our maps. It cannot die in between: we would, too. */
-static void wait_for_go(const struct keeper *keeper)
+static void wait_for_go(const struct holder_plan *plan)
 {
-	while (!__atomic_load_n(keeper->go, __ATOMIC_ACQUIRE))
-		sys_futex_wait(keeper->go, 0, NULL);
+	uint32_t *go = plan->keeper->go, seen;
+
+	while ((int32_t)((seen = __atomic_load_n(go, __ATOMIC_ACQUIRE)) - plan->number) < 0)
+		sys_futex_wait(go, seen, NULL);
 }
 
 static int bring_up_loopback(struct guest_error *err)
@@ -103,7 +105,7 @@ static int setup(struct holder *holder, const struct holder_plan *plan, struct g
 
 	prctl(PR_SET_NAME, "guest-holder");
 	sys_close_range(KEEPER_GUEST_FDS, ~0U, 0);
-	wait_for_go(plan->keeper);
+	wait_for_go(plan);
 	/* nobody may look into us from here on; the keeper has opened what it needs */
 	prctl(PR_SET_DUMPABLE, 0);
 	r = name_and_network(plan, err);

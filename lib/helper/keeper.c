@@ -190,7 +190,6 @@ static pid_t clone_holder(const struct holder_plan *plan, struct guest_error *er
 		flags |= CLONE_NEWNET;
 	if (host_tree && setns(keeper->host_tree_ns, CLONE_NEWNS) < 0)
 		return error_make(err, errno, GUEST_STAGE_MOUNT_USER, "entering the host's tree");
-	*keeper->go = 0;
 	pid = sys_clone(flags, NULL);
 	if (pid == 0)
 		holder_main(plan);
@@ -239,7 +238,8 @@ static int finish_holder(struct keeper *keeper, const struct wire_create *create
 	r = idmap_write_nested(&keeper->map, keeper->proc, pid, create->uid, create->gid, err);
 	if (r < 0)
 		return r;
-	__atomic_store_n(keeper->go, 1, __ATOMIC_RELEASE);
+	/* holders of earlier numbers that have not run yet may go as well */
+	__atomic_store_n(keeper->go, keeper->created, __ATOMIC_RELEASE);
 	sys_futex_wake(keeper->go);
 	return 0;
 }
@@ -249,6 +249,7 @@ static void create_guest(struct keeper *keeper, int *fds, size_t fds_count)
 	struct guest_error err = { .size = sizeof(err) };
 	struct holder_plan plan = {
 		.keeper = keeper,
+		.number = ++keeper->created,
 		.create = &message.create,
 		.socket = fds[0],
 		.trees = fds + 1,
