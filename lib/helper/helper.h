@@ -174,9 +174,10 @@ struct run {
 struct holder {
 	int socket; /* to the host */
 	int proc;
-	int signals; /* signalfd of SIGCHLD */
-	int poll;    /* epoll of socket, signals and run sockets */
-	int null;    /* /dev/null, read-only */
+	int children; /* the list of our own, in procfs; or -1 */
+	int signals;  /* signalfd of SIGCHLD */
+	int poll;     /* epoll of socket, signals and run sockets */
+	int null;     /* /dev/null, read-only */
 	uint32_t uid, gid;
 	bool many_ids;
 	uint32_t nofile_soft, nofile_hard;
@@ -198,7 +199,7 @@ void run_reap(struct holder *holder);
  * Kill all that a run has started, when its main process is dead, and reap it. Other runs'
  * processes are told apart by their cgroup namespace, of which each run has one of its own.
  */
-void sweep_run(struct holder *holder, const struct run *run);
+void sweep_run(const struct holder *holder, const struct run *run);
 
 /* --- confine.c: what processes must not do
  * --------------------------------------------------------- */

@@ -88,6 +88,7 @@ static int open_fds(struct holder *holder, struct guest_error *err)
 	sigaddset(&child, SIGCHLD);
 	holder->signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
 	holder->poll = epoll_create1(EPOLL_CLOEXEC);
+	holder->children = openat(holder->proc, "1/task/1/children", O_RDONLY | O_CLOEXEC);
 	holder->null = fd_above_stdio(open("/dev/null", O_RDONLY | O_CLOEXEC));
 	if (holder->signals < 0 || holder->poll < 0 || holder->null < 0 ||
 	    watch(holder->poll, holder->socket, &holder->socket) < 0 ||

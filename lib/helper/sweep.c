@@ -5,13 +5,14 @@
  * If no other command runs, all processes of the PID namespace are its: kill(-1), which is atomic
  * against fork, and reap until there is no child. Else its processes are known by the cgroup
  * namespace in which they were born (a command cannot make another without CAP_SYS_ADMIN). They
- * fork while we look, so: stop everything at once, kill the members until none is left, and let the
- * others go on.
+ * fork while we look, so: stop everything at once, kill the members until none is left, and let
+ * the others go on.
  *
- * A stop of everything is felt by the other commands, so we look first. PIDs are given in ascending
- * order and procfs lists them so, so that a process which forks and exits ahead of us is met at
- * last: one look sees each storm, unless the PIDs have wrapped meanwhile, and for that the last one
- * is compared.
+ * A stop of everything is felt by the other commands, so we look first whether anything is left.
+ * Walking /proc does not tell: a process has its PID before it can be seen, so a storm of forks
+ * slips through. But when the command is dead, whatever is left of it has a topmost process whose
+ * parent is dead, and that is our child at every moment. Our list of children grows at its end
+ * and shrinks only when we reap, so one reading of it misses nothing.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -28,6 +29,7 @@
 
 #define SWEEP_PAUSE_US 100
 #define SWEEP_ROUNDS 20000 /* then they are stuck in the kernel, and die when they leave it */
+#define LOOKS 100	   /* a storm that has not been met by then is fast, but there */
 
 static void sweep_alone(void)
 {
@@ -43,19 +45,7 @@ static void sweep_alone(void)
 	}
 }
 
-/* The PID namespace's last PID; 0 if this kernel does not tell (CONFIG_CHECKPOINT_RESTORE). */
-static long last_pid(int proc)
-{
-	char text[24] = "";
-	int fd = openat(proc, "sys/kernel/ns_last_pid", O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
-		text[0] = '\0';
-	fd_close(&fd);
-	return strtol(text, NULL, 10);
-}
-
-static bool is_other_run(const struct holder *holder, pid_t pid)
+static bool is_main(const struct holder *holder, pid_t pid)
 {
 	for (const struct run *run = holder->runs; run; run = run->next)
 		if (run->pid == pid)
@@ -75,22 +65,85 @@ static bool is_taken(const struct holder *holder, const struct run *gone, const 
 	return false;
 }
 
-static bool is_member(const struct holder *holder, const struct run *gone, pid_t pid)
+enum kinship {
+	STRANGER,
+	MEMBER,
+	DEAD,
+};
+
+static enum kinship kinship(const struct holder *holder, const struct run *gone, pid_t pid)
 {
 	char path[48], marker[COMMAND_MARKER_SIZE] = "";
 	ssize_t n;
 
 	snprintf(path, sizeof(path), "%d/ns/cgroup", pid);
 	n = readlinkat(holder->proc, path, marker, sizeof(marker) - 1);
-	/* what we may not look into, and is no command before its exec, has made itself so: not to
-	 * be spared */
+	/* what we may not look into, and is no command before its exec, has made itself so */
 	if (n < 0)
-		return errno == EACCES && !is_other_run(holder, pid);
-	return strcmp(marker, gone->slot->marker) == 0 && !is_taken(holder, gone, marker);
+		return errno != EACCES ? DEAD : is_main(holder, pid) ? STRANGER : MEMBER;
+	if (strcmp(marker, gone->slot->marker) != 0 || is_taken(holder, gone, marker))
+		return STRANGER;
+	return MEMBER;
 }
 
-/* Count the living members, and send each a signal if it is not 0. */
-static size_t walk(const struct holder *holder, const struct run *gone, DIR *directory, int sig)
+/* Our children, in text; false if they cannot be listed (no CONFIG_PROC_CHILDREN), or are too many.
+ */
+static bool list_children(const struct holder *holder, char *text, size_t size)
+{
+	ssize_t n = -1;
+
+	if (lseek(holder->children, 0, SEEK_SET) < 0)
+		return false;
+	while (size > 1 && (n = read(holder->children, text, size - 1)) > 0) {
+		text += n;
+		size -= (size_t)n;
+	}
+	*text = '\0';
+	return n == 0;
+}
+
+/* MEMBER: something is left. DEAD: orphans have died while we looked, and may have left others. */
+static enum kinship look(const struct holder *holder, const struct run *gone)
+{
+	static char text[65536];
+	enum kinship found = STRANGER;
+	char *at = text;
+
+	if (!list_children(holder, text, sizeof(text)))
+		return MEMBER;
+	for (;;) {
+		pid_t pid = (pid_t)strtol(at, &at, 10);
+
+		if (pid <= 0)
+			return found;
+		if (is_main(holder, pid))
+			continue;
+		switch (kinship(holder, gone, pid)) {
+		case MEMBER:
+			return MEMBER;
+		case DEAD:
+			waitpid(pid, NULL, WNOHANG | __WALL);
+			found = DEAD;
+			break;
+		case STRANGER:
+			break;
+		}
+	}
+}
+
+static bool any_left(const struct holder *holder, const struct run *gone)
+{
+	for (int i = 0; i < LOOKS; i++) {
+		enum kinship found = look(holder, gone);
+
+		if (found != DEAD)
+			return found == MEMBER;
+	}
+	return true;
+}
+
+/* Kill the members that live. Returns how many there were. */
+static size_t kill_members(const struct holder *holder, const struct run *gone, DIR *directory)
 {
 	struct dirent *entry;
 	size_t members = 0;
@@ -99,46 +152,53 @@ static size_t walk(const struct holder *holder, const struct run *gone, DIR *dir
 	while ((entry = readdir(directory))) {
 		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
 
-		if (pid <= 1 || !is_member(holder, gone, pid))
+		if (pid <= 1 || kinship(holder, gone, pid) != MEMBER)
 			continue;
 		members++;
-		if (sig)
-			kill(pid, sig);
+		kill(pid, SIGKILL);
 	}
 	return members;
 }
 
-static bool any_left(const struct holder *holder, const struct run *gone, DIR *directory)
+/*
+ * Nothing forks any more: who was forking when it was stopped has a child that is stopped, too.
+ * That child may come into sight after we have passed its place, so two walks in a row must find
+ * none.
+ */
+static void kill_stopped(const struct holder *holder, const struct run *gone, DIR *directory)
 {
-	long before = last_pid(holder->proc);
+	int clean = 0;
 
-	if (walk(holder, gone, directory, 0) > 0)
-		return true;
-	return before == 0 || last_pid(holder->proc) < before;
+	for (int round = 0; clean < 2 && round < SWEEP_ROUNDS; round++) {
+		if (kill_members(holder, gone, directory) == 0) {
+			clean++;
+			continue;
+		}
+		clean = 0;
+		usleep(SWEEP_PAUSE_US); /* until they have died: a namespace is left at exit */
+	}
 }
 
-static void sweep_among_others(struct holder *holder, const struct run *gone)
+static void sweep_among_others(const struct holder *holder, const struct run *gone)
 {
-	int fd = openat(holder->proc, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+	DIR *directory;
+	int fd;
 
+	if (!any_left(holder, gone))
+		return;
+	fd = openat(holder->proc, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	directory = fd < 0 ? NULL : fdopendir(fd);
 	if (!directory) {
 		fd_close(&fd);
 		return;
 	}
-	if (any_left(holder, gone, directory)) {
-		int rounds = 0;
-
-		kill(-1, SIGSTOP);
-		/* until they have died: a namespace is left at exit */
-		while (walk(holder, gone, directory, SIGKILL) > 0 && rounds++ < SWEEP_ROUNDS)
-			usleep(SWEEP_PAUSE_US);
-		kill(-1, SIGCONT);
-	}
+	kill(-1, SIGSTOP);
+	kill_stopped(holder, gone, directory);
+	kill(-1, SIGCONT);
 	closedir(directory);
 }
 
-void sweep_run(struct holder *holder, const struct run *run)
+void sweep_run(const struct holder *holder, const struct run *run)
 {
 	if (holder->runs == run && !run->next)
 		sweep_alone();

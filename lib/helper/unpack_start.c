@@ -23,6 +23,7 @@
 
 #define UNPACK_CAPABILITIES \
 	(1U << CAP_CHOWN | 1U << CAP_DAC_OVERRIDE | 1U << CAP_FOWNER | 1U << CAP_FSETID)
+#define MAX_ERRNO 4095
 #define UNPACK_ADDRESS_SPACE (4ULL << 30)
 
 static int confine(struct guest_error *err)
@@ -100,7 +101,17 @@ int unpack_wait(const struct keeper *keeper, int report, struct guest_error *err
 			err, EBADMSG, GUEST_STAGE_UNPACK,
 			"the unpacker died (status %#x): the archive is damaged or hostile, or memory ran out",
 			(unsigned int)status);
+	if (told.code == 0)
+		return 0;
+	/* it may have been taken over by the archive: nothing of this is believed but that it
+	 * failed */
 	told.message[sizeof(told.message) - 1] = '\0';
-	*err = told;
-	return told.code > 0 ? -EPROTO : told.code;
+	for (char *at = told.message; *at; at++)
+		if (*at < ' ' && *at >= 0)
+			*at = '?';
+	r = told.code < 0 && told.code > -MAX_ERRNO ? told.code : -EPROTO;
+	error_text(err, -r, told.stage == GUEST_STAGE_ROOTFS ? told.stage : GUEST_STAGE_UNPACK,
+		   "%s", told.message);
+	err->sys_errno = told.sys_errno;
+	return r;
 }

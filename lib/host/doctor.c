@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/sysinfo.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -211,22 +210,32 @@ static void walk_steps(struct walk *walk)
 		tell_failure(walk, steps[failed].name, &err);
 }
 
+/* What can be had without swapping, page cache included; 0 if the kernel does not tell. */
+static uint64_t memory_available(void)
+{
+	FILE *file = fopen("/proc/meminfo", "re");
+	unsigned long long kilobytes = 0;
+	char line[128];
+
+	while (file && !kilobytes && fgets(line, sizeof(line), file))
+		sscanf(line, "MemAvailable: %llu", &kilobytes);
+	if (file)
+		fclose(file);
+	return kilobytes << 10;
+}
+
 static void look_at_memory(struct walk *walk)
 {
-	uint64_t archive = (uint64_t)(payload_rootfs.end - payload_rootfs.data), available, needed;
-	struct sysinfo info;
+	uint64_t needed = (uint64_t)(payload_rootfs.end - payload_rootfs.data) * ROOTFS_GROWS;
+	uint64_t available = memory_available();
+	bool tight = available > 0 && available < needed;
 	char detail[128];
 
-	if (sysinfo(&info) < 0)
-		return;
-	available = ((uint64_t)info.freeram + info.bufferram + info.freeswap) * info.mem_unit;
-	needed = archive * ROOTFS_GROWS;
 	snprintf(detail, sizeof(detail),
-		 "%llu MB of memory are free; the unpacked rootfs takes up to %llu",
+		 "%llu MB of memory are available; the unpacked rootfs takes up to %llu",
 		 (unsigned long long)(available >> 20), (unsigned long long)(needed >> 20));
-	tell(walk, available < needed ? GUEST_FINDING_NOTE : GUEST_FINDING_OK, "memory", detail,
-	     available < needed ?
-		     "the rootfs is unpacked into memory (tmpfs): free some, or use a smaller rootfs" :
+	tell(walk, tight ? GUEST_FINDING_NOTE : GUEST_FINDING_OK, "memory", detail,
+	     tight ? "the rootfs is unpacked into memory (tmpfs): free some, or use a smaller rootfs" :
 		     "");
 }
 

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT
+/* A static program for guests whose rootfs may be empty: `tool VERB [ARGUMENT...]`. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* A process that nothing but a SIGKILL ends, in a session of its own. */
+static void be_stubborn(void)
+{
+	for (int sig = 1; sig < NSIG; sig++)
+		signal(sig, SIG_IGN);
+	setsid();
+	for (;;)
+		pause();
+}
+
+static void leave_orphans(int count)
+{
+	for (int i = 0; i < count; i++) {
+		pid_t pid = fork();
+
+		if (pid == 0 && fork() == 0)
+			be_stubborn();
+		if (pid == 0)
+			_exit(0);
+	}
+}
+
+/* Processes that fork and exit, for ever. */
+static void storm(void)
+{
+	for (int i = 0; i < 4; i++) {
+		if (fork() > 0)
+			continue;
+		signal(SIGCHLD, SIG_IGN);
+		setsid();
+		for (;;)
+			if (fork() > 0)
+				_exit(0);
+	}
+}
+
+static int list_fds(void)
+{
+	for (int fd = 0; fd < 65536; fd++)
+		if (fcntl(fd, F_GETFD) >= 0)
+			printf("%d ", fd);
+	printf("\n");
+	return 0;
+}
+
+static int copy(const char *path)
+{
+	FILE *file = fopen(path, "r");
+	int c;
+
+	if (!file)
+		return printf("%s: %s\n", path, strerror(errno)) < 0;
+	while ((c = getc(file)) != EOF)
+		putchar(c);
+	return 0;
+}
+
+static int write_to(const char *path, const char *text)
+{
+	FILE *file = fopen(path, "w");
+
+	if (!file || fputs(text, file) < 0 || fclose(file) != 0)
+		return printf("%s: %s\n", path, strerror(errno)) < 0;
+	return 0;
+}
+
+static int show(const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return printf("%s\n", strerror(errno)) < 0;
+	return printf("%o %u:%u\n", st.st_mode, st.st_uid, st.st_gid) < 0;
+}
+
+static int echo(char **arguments)
+{
+	while (*arguments) {
+		printf("%s", *arguments++);
+		putchar(*arguments ? ' ' : '\n');
+	}
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	const char *verb = argc > 1 ? argv[1] : "";
+
+	if (strcmp(verb, "echo") == 0)
+		return echo(argv + 2);
+	if (strcmp(verb, "fds") == 0)
+		return list_fds();
+	if (strcmp(verb, "cat") == 0)
+		return copy(argv[2]);
+	if (strcmp(verb, "stat") == 0)
+		return show(argv[2]);
+	if (strcmp(verb, "write") == 0)
+		return write_to(argv[2], argv[3]);
+	if (strcmp(verb, "orphans") == 0)
+		leave_orphans(atoi(argv[2]));
+	else if (strcmp(verb, "storm") == 0)
+		storm();
+	else if (strcmp(verb, "stubborn") == 0)
+		be_stubborn();
+	else if (strcmp(verb, "environ") == 0)
+		return echo(environ);
+	else
+		return 2;
+	/* `tool orphans N exit` leaves them, `tool orphans N` stays with them */
+	if (argv[argc - 1] && strcmp(argv[argc - 1], "exit") == 0)
+		return 0;
+	for (;;)
+		pause();
+}

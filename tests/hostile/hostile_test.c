@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: MIT
+/* Runs the attacks of attacks/, and those that need the host's part: a terminal, a listening socket, other runs. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/inotify.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "support.h"
+
+/* Attacks that must be refused whole, as whoever commands run and however the guest is configured. */
+static const char *const refused[] = {
+	"ptrace_init", "proc_init", "namespaces",  "mounts", "mknod",      "setns",        "syscalls", "abi32",
+	"proc_leaks",  "fds",	    "exe",	   "privileges", "inherited_fds", "signal_init", "network",
+};
+
+#define REFUSED_COUNT ((int)(sizeof(refused) / sizeof(refused[0])))
+
+static struct guest *guest_with_attack(const char *name, struct guest_config config)
+{
+	struct guest_mount mount = mount_of(GUEST_MOUNT_BIND, test_program(name), "/opt/attack", "ro");
+
+	config.mounts = &mount;
+	config.mounts_count = 1;
+	return guest_with(&config);
+}
+
+static void must_be_refused(struct guest *guest, const char *name, const char *const *argv)
+{
+	struct guest_command command = command_of(argv);
+	struct guest_result result;
+
+	command.timeout_ns = 60 * SECOND;
+	run(guest, &command, &result);
+	ck_assert_msg(result.cause == GUEST_EXITED && result.exit_code == 0, "%s: %s, exit code %d, signal %d\n%s%s",
+		      name, guest_cause_name(result.cause), result.exit_code, result.term_signal, result.stdout_data,
+		      result.stderr_data);
+	guest_result_clear(&result);
+	expect_shell(guest, "echo on", "on\n");
+}
+
+START_TEST(attack_is_refused_to_root)
+{
+	must_be_refused(guest_with_attack(refused[_i], config_default()), refused[_i], ARGV("/opt/attack"));
+}
+END_TEST
+
+START_TEST(attack_is_refused_to_other_users)
+{
+	struct guest_config config = config_default();
+
+	config.uid = config.gid = 1000;
+	must_be_refused(guest_with_attack(refused[_i], config), refused[_i], ARGV("/opt/attack"));
+}
+END_TEST
+
+START_TEST(attack_on_init_is_refused_to_all_capabilities)
+{
+	static const char *const names[] = { "ptrace_init", "signal_init", "namespaces", "mounts", "setns", "syscalls",
+					     "abi32", "mknod" };
+	struct guest_config config = config_default();
+
+	config.capabilities = "all=ep";
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		struct guest *guest;
+
+		guest = guest_with_attack(names[i], config);
+		must_be_refused(guest, names[i], ARGV("/opt/attack"));
+		guest_end(guest);
+	}
+}
+END_TEST
+
+START_TEST(limits_of_init_are_out_of_reach_without_the_filter)
+{
+	struct guest_config config = config_default();
+
+	config.flags = GUEST_NO_SECCOMP;
+	must_be_refused(guest_with_attack("signal_init", config), "signal_init", ARGV("/opt/attack"));
+	must_be_refused(guest_with_attack("abi32", config), "abi32", ARGV("/opt/attack"));
+}
+END_TEST
+
+START_TEST(init_is_out_of_reach_without_the_filter_and_with_all_capabilities)
+{
+	struct guest_config config = config_default();
+
+	config.flags = GUEST_NO_SECCOMP;
+	config.capabilities = "all=ep";
+	must_be_refused(guest_with_attack("ptrace_init", config), "ptrace_init", ARGV("/opt/attack"));
+	must_be_refused(guest_with_attack("signal_init", config), "signal_init", ARGV("/opt/attack"));
+}
+END_TEST
+
+START_TEST(nested_namespaces_are_closed_without_the_filter)
+{
+	struct guest_config config = config_default();
+	struct guest *guest;
+
+	config.flags = GUEST_NO_SECCOMP;
+	guest = guest_with(&config);
+	expect_shell(guest, "cat /proc/sys/user/max_user_namespaces; (echo 9 >/proc/sys/user/max_user_namespaces)"
+			    " 2>/dev/null || echo kept", "0\nkept\n");
+}
+END_TEST
+
+START_TEST(kill_of_everybody_ends_the_run_only)
+{
+	struct guest *guest = guest_with_attack("kill_all", config_default());
+
+	for (int i = 0; i < 20; i++) {
+		struct guest_result result;
+
+		run_argv(guest, ARGV("/opt/attack"), &result);
+		ck_assert_uint_eq(result.cause, GUEST_SIGNALED);
+		ck_assert_int_eq(result.term_signal, SIGKILL);
+		guest_result_clear(&result);
+		expect_shell(guest, "echo on", "on\n");
+	}
+}
+END_TEST
+
+static int listen_on_loopback(int *ret_port)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t size = sizeof(address);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, size), 0);
+	ck_assert_int_eq(listen(fd, 5), 0);
+	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&address, &size), 0);
+	*ret_port = ntohs(address.sin_port);
+	return fd;
+}
+
+static int listen_on_abstract(const char *name)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	strcpy(address.sun_path + 1, name);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&address,
+			      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name))), 0);
+	ck_assert_int_eq(listen(fd, 5), 0);
+	return fd;
+}
+
+START_TEST(sockets_of_the_host_cannot_be_reached)
+{
+	int port, tcp = listen_on_loopback(&port), local;
+	char text[16], name[32];
+
+	snprintf(name, sizeof(name), "hostile-test-%d", getpid());
+	local = listen_on_abstract(name);
+	snprintf(text, sizeof(text), "%d", port);
+	must_be_refused(guest_with_attack("network", config_default()), "network", ARGV("/opt/attack", text, name));
+	close(tcp);
+	close(local);
+}
+END_TEST
+
+static int open_terminal(int *ret_slave)
+{
+	int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+
+	if (master < 0 || grantpt(master) < 0 || unlockpt(master) < 0)
+		return -1;
+	*ret_slave = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	return master;
+}
+
+/* A host with a controlling terminal, in a session of its own. Returns what it exits with. */
+static int be_on_terminal(const char *program)
+{
+	struct guest_mount mount = mount_of(GUEST_MOUNT_BIND, program, "/opt/attack", "ro");
+	struct guest_command command = command_of(ARGV("/opt/attack"));
+	struct guest_result result = { .size = sizeof(result) };
+	struct guest_config config = config_default();
+	int slave = -1, master, waiting = -1;
+	struct guest *guest;
+
+	setsid();
+	master = open_terminal(&slave);
+	if (master < 0 || slave < 0 || ioctl(slave, TIOCSCTTY, 0) < 0)
+		return 77;
+	command.stdin_fd = slave;
+	config.mounts = &mount;
+	config.mounts_count = 1;
+	if (guest_init(&guest, &config, NULL) < 0 || guest_run(guest, &command, &result, NULL) < 0)
+		return 2;
+	printf("%s", result.stdout_data);
+	fflush(stdout);
+	guest_shutdown(guest, NULL);
+	return result.exit_code == 0 && ioctl(slave, FIONREAD, &waiting) == 0 && waiting == 0 ? 0 : 1;
+}
+
+START_TEST(terminal_of_the_host_gets_no_input)
+{
+	const char *program = test_program("terminal");
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(be_on_terminal(program));
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	SKIP_IF(WIFEXITED(status) && WEXITSTATUS(status) == 77, "no pseudo-terminals");
+	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %#x", (unsigned int)status);
+}
+END_TEST
+
+static int use_quotas(void *user_data, uint32_t stream, const void *data, size_t size)
+{
+	int *problem = user_data, fd, ends[2];
+
+	(void)stream, (void)data, (void)size;
+	fd = inotify_init1(IN_CLOEXEC);
+	*problem |= fd < 0 ? 1 : 0;
+	close(fd);
+	*problem |= pipe2(ends, O_CLOEXEC) < 0 ? 2 : 0;
+	/* a pipe of one page is what a user gets who has too many */
+	*problem |= fcntl(ends[0], F_GETPIPE_SZ) < 65536 ? 4 : 0;
+	close(ends[0]);
+	close(ends[1]);
+	return 1;
+}
+
+START_TEST(quotas_of_the_hosts_user_are_not_used_up)
+{
+	struct guest_command command = command_of(ARGV("/opt/attack", "ready"));
+	struct guest *guest = guest_with_attack("quotas", config_default()), *other;
+	struct guest_result result;
+	int problem = 0;
+
+	command.on_output = use_quotas;
+	command.user_data = &problem;
+	command.timeout_ns = 60 * SECOND;
+	run(guest, &command, &result);
+	ck_assert_uint_eq(result.cause, GUEST_CANCELLED);
+	ck_assert_msg((problem & 1) == 0, "the host gets no inotify instance");
+	ck_assert_msg((problem & 2) == 0, "the host gets no pipe");
+	if (problem & 4)
+		printf("NOTE %s: pipes of the host's user are small meanwhile\n", __func__);
+	guest_result_clear(&result);
+	other = guest_with(NULL);
+	expect_shell(other, "echo on", "on\n");
+}
+END_TEST
+
+struct stopper {
+	struct guest *guest;
+	pthread_t thread;
+};
+
+static void *stop_all(void *argument)
+{
+	struct stopper *stopper = argument;
+	struct guest_command command = command_of(ARGV("/opt/attack", "3000"));
+	struct guest_result result = { .size = sizeof(result) };
+
+	if (guest_run(stopper->guest, &command, &result, NULL) == 0)
+		guest_result_clear(&result);
+	return NULL;
+}
+
+START_TEST(commands_start_while_everybody_is_being_stopped)
+{
+	struct stopper stopper = { .guest = guest_with_attack("stop_all", config_default()) };
+	struct guest_command command = command_of(ARGV("true"));
+	uint64_t start = now_ns();
+	int ended = 0;
+
+	ck_assert_int_eq(pthread_create(&stopper.thread, NULL, stop_all, &stopper), 0);
+	command.timeout_ns = 500 * MILLISECOND; /* once it has begun it may be stopped for good */
+	while (now_ns() - start < 3 * SECOND) {
+		struct guest_result result;
+
+		run(stopper.guest, &command, &result);
+		ended += result.cause == GUEST_EXITED || result.cause == GUEST_TIMED_OUT;
+		guest_result_clear(&result);
+	}
+	pthread_join(stopper.thread, NULL);
+	ck_assert_int_gt(ended, 0);
+	expect_shell(stopper.guest, "echo on", "on\n");
+}
+END_TEST
+
+START_TEST(working_directory_cannot_lead_out)
+{
+	static const char *const places[] = { "/proc/self/fd/0", "/proc/self/fd/0/..", "/proc/1/cwd", "/proc/1/root",
+					      "/proc/self/cwd/../../..", "/../../..", "/link" };
+	struct guest *guest = guest_with(NULL);
+	int fd = open("/", O_RDONLY | O_DIRECTORY);
+
+	expect_shell(guest, "ln -s /proc/self/fd/3 /link; touch /here", "");
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		struct guest_command command = command_of(SHELL("cat /proc/1/comm; ls -d /here"));
+		struct guest_result result = { .size = sizeof(result) };
+
+		command.cwd = places[i];
+		if (guest_run(guest, &command, &result, NULL) == 0)
+			ck_assert_str_eq(result.stdout_data, "guest-holder\n/here\n");
+		guest_result_clear(&result);
+	}
+	close(fd);
+}
+END_TEST
+
+START_TEST(folder_of_the_host_as_stdin_is_the_callers_doing_and_no_way_out_for_others)
+{
+	struct guest *guest = guest_with(NULL);
+	int fd = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct guest_command command = command_of(SHELL("ls -d /proc/self/fd/0/. >/dev/null; echo done"));
+	struct guest_result result;
+
+	command.stdin_fd = fd;
+	run(guest, &command, &result);
+	guest_result_clear(&result);
+	close(fd);
+	expect_shell(guest, "[ -d /proc/self/fd/0/. ] || echo none", "none\n");
+}
+END_TEST
+
+static Suite *make(void)
+{
+	Suite *suite = suite_create("hostile");
+	TCase *tcase = suite_case(suite, "refused", 90);
+
+	tcase_add_loop_test(tcase, attack_is_refused_to_root, 0, REFUSED_COUNT);
+	tcase_add_loop_test(tcase, attack_is_refused_to_other_users, 0, REFUSED_COUNT);
+	tcase_add_test(tcase, attack_on_init_is_refused_to_all_capabilities);
+	tcase_add_test(tcase, limits_of_init_are_out_of_reach_without_the_filter);
+	tcase_add_test(tcase, init_is_out_of_reach_without_the_filter_and_with_all_capabilities);
+	tcase_add_test(tcase, nested_namespaces_are_closed_without_the_filter);
+	tcase = suite_case(suite, "harmless", 90);
+	tcase_add_test(tcase, kill_of_everybody_ends_the_run_only);
+	tcase_add_test(tcase, sockets_of_the_host_cannot_be_reached);
+	tcase_add_test(tcase, terminal_of_the_host_gets_no_input);
+	tcase_add_test(tcase, quotas_of_the_hosts_user_are_not_used_up);
+	tcase_add_test(tcase, commands_start_while_everybody_is_being_stopped);
+	tcase_add_test(tcase, working_directory_cannot_lead_out);
+	tcase_add_test(tcase, folder_of_the_host_as_stdin_is_the_callers_doing_and_no_way_out_for_others);
+	return suite;
+}
+
+int main(void)
+{
+	return suite_main(make);
+}
