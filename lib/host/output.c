@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -83,13 +84,18 @@ int output_read(struct output *output, const struct guest_command *command)
 
 int output_drain(struct output *output, const struct guest_command *command)
 {
-	for (;;) {
-		uint64_t before = output->total;
-		int r = output_read(output, command);
+	uint64_t end, before;
+	int left = 0, r;
 
-		if (r != OUTPUT_MORE || output->total == before)
-			return r;
-	}
+	/* no more than is there now: another command of the guest may have opened the pipe, too */
+	if (output->fd < 0 || ioctl(output->fd, FIONREAD, &left) < 0)
+		return OUTPUT_END;
+	end = output->total + (uint64_t)left;
+	do { /* or less, if that one reads, too */
+		before = output->total;
+		r = output_read(output, command);
+	} while (r == OUTPUT_MORE && output->total > before && output->total <= end);
+	return r;
 }
 
 int output_finish(struct output *output)
