@@ -75,8 +75,8 @@ int config_copy_in(void *to, size_t known, const void *from, const char *name,
 	for (size_t i = known; i < size; i++)
 		if (bytes[i])
 			return error_text(err, E2BIG, GUEST_STAGE_CONFIG,
-					  "struct %s has fields that libguest %s does not know",
-					  name, guest_version());
+					  "struct %s has fields that this libguest does not know",
+					  name);
 	memcpy(to, from, size < known ? size : known);
 	return 0;
 }

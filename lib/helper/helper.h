@@ -17,8 +17,7 @@
 
 #define HELPER_CONTROL_FD 3 /* where the launcher finds the control socket */
 
-/* --- idmap.c: which ids a keeper gets ------------------------------------------------------------
- */
+/* --- idmap.c: which ids a keeper gets --- */
 
 struct idmap_line {
 	uint32_t inside, outside, count;
@@ -52,8 +51,7 @@ int idmap_write(const struct idmap *map, int proc, pid_t pid, struct guest_error
 int idmap_write_nested(const struct idmap *map, int proc, pid_t pid, uint32_t uid, uint32_t gid,
 		       struct guest_error *err);
 
-/* --- keeper.c, keeper_tree.c
- * ------------------------------------------------------------------------- */
+/* --- keeper.c, keeper_tree.c --- */
 
 struct keeper {
 	struct idmap map;
@@ -61,8 +59,7 @@ struct keeper {
 	int host;	   /* pidfd of the host */
 	int proc;	   /* O_PATH of a procfs of the keeper's PID namespace */
 	int mount_ns;	   /* its own, with nothing of the host in it */
-	int host_tree_ns;  /* one that still has the host's tree at /host; -EBADF if map.privileged
-			    */
+	int host_tree_ns;  /* one with the host's tree at /host; -EBADF if map.privileged */
 	int undertaker;	   /* socket to the process that tears guests down */
 	int signals;	   /* signalfd of SIGCHLD */
 	uint32_t created;  /* holders so far */
@@ -80,18 +77,13 @@ enum {
 	KEEPER_TMP_IN_USE = 1 << 5, /* the rootfs has files in /tmp, which must not be covered */
 };
 
-/* From this fd on the keeper holds guests' mount namespaces, so that a new holder can close them at
- * once. */
+/* From here on the keeper holds guests' mount namespaces; a new holder closes them at once. */
 #define KEEPER_GUEST_FDS 192
-
-/* For a holder: the fds that it has by being a fork of the keeper. */
-void keeper_close_fds(const struct keeper *keeper);
 
 /* Files and directories of procfs that tell about the host, or act on it. NULL-terminated. */
 extern const char *const keeper_masks[];
 
-/* The keeper's life, from the clone on. Never returns. `go`: a socket on which the launcher says
- * when. */
+/* The keeper's life, from the clone on. `go`: a socket on which the launcher says when. */
 __attribute__((noreturn)) void keeper_main(struct keeper *keeper, const struct wire_start *start,
 					   int rootfs, int unpacker, int go);
 
@@ -99,18 +91,16 @@ __attribute__((noreturn)) void keeper_main(struct keeper *keeper, const struct w
 int keeper_tree(struct keeper *keeper, const struct wire_start *start, int rootfs, int unpacker,
 		int rootfs_tree, struct guest_error *err);
 
-/* --- unpack_start.c: the unpacker's confinement
- * ----------------------------------------------------- */
+/* --- unpack_start.c: the unpacker's confinement --- */
 
-/* Run the unpacker on `archive` with the tmpfs at /template as its root. Returns the report's fd.
+/* Run the unpacker on `archive` with the tmpfs at /template as its root. Returns its report's fd.
  */
 int unpack_start(const struct keeper *keeper, int archive, int unpacker, struct guest_error *err);
 
 /* Wait for its report; gives up with -EPIPE when the host dies. */
 int unpack_wait(const struct keeper *keeper, int report, struct guest_error *err);
 
-/* --- holder.c, holder_tree.c, mounts.c
- * ------------------------------------------------------------- */
+/* --- holder.c, holder_tree.c, mounts.c --- */
 
 /* A guest in the making: what its holder needs of the keeper and of the request. */
 struct holder_plan {
@@ -131,8 +121,7 @@ int holder_tree(const struct holder_plan *plan, struct guest_error *err);
 /* Mount what the caller asked for below the new root, before the pivot. */
 int mounts_apply(const struct holder_plan *plan, int root, struct guest_error *err);
 
-/* --- run.c, sweep.c, command.c
- * ---------------------------------------------------------------------- */
+/* --- run.c, sweep.c, command.c --- */
 
 #define COMMAND_MARKER_SIZE 28
 #define RUN_SLOTS 2048 /* commands that can run at once in a guest */
@@ -201,18 +190,15 @@ void run_reap(struct holder *holder);
  */
 void sweep_run(const struct holder *holder, const struct run *run);
 
-/* --- confine.c: what processes must not do
- * --------------------------------------------------------- */
+/* --- confine.c: what processes must not do --- */
 
 /* Drop all but `keep` (bit n: capability n) from the bounding set. */
 int confine_bounding_set(uint64_t keep, struct guest_error *err);
 
-/* no_new_privs and the seccomp filter; `minimal`: only what keeps prlimit(2) off other processes.
- */
+/* no_new_privs and the seccomp filter; `minimal`: only what keeps prlimit(2) off others. */
 int confine_seccomp(bool minimal, struct guest_error *err);
 
-/* --- main.c: small things that several of them need
- * ----------------------------------------------- */
+/* --- step.c: what all of them do --- */
 
 /* mount(2), with the error made. */
 int helper_mount(const char *source, const char *target, const char *type, unsigned long flags,

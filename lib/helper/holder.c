@@ -100,6 +100,15 @@ static int open_fds(struct holder *holder, struct guest_error *err)
 					     0;
 }
 
+/* What a holder has by being a fork of the keeper. */
+static void close_keeper_fds(const struct keeper *keeper)
+{
+	int fds[] = { keeper->control,	    keeper->host,	keeper->proc,	keeper->mount_ns,
+		      keeper->host_tree_ns, keeper->undertaker, keeper->signals };
+
+	wire_close_fds(fds, sizeof(fds) / sizeof(fds[0]));
+}
+
 static int setup(struct holder *holder, const struct holder_plan *plan, struct guest_error *err)
 {
 	int r;
@@ -112,7 +121,7 @@ static int setup(struct holder *holder, const struct holder_plan *plan, struct g
 	r = name_and_network(plan, err);
 	if (r == 0)
 		r = holder->proc = holder_tree(plan, err);
-	keeper_close_fds(plan->keeper);
+	close_keeper_fds(plan->keeper);
 	wire_close_fds(plan->trees, plan->trees_count);
 	if (r >= 0)
 		r = open_fds(holder, err);

@@ -170,14 +170,6 @@ static int keeper_setup(struct keeper *keeper, const struct wire_start *start, i
 	return keeper->go == MAP_FAILED ? error_make(err, errno, GUEST_STAGE_MEMORY, "mmap") : 0;
 }
 
-void keeper_close_fds(const struct keeper *keeper)
-{
-	int fds[] = { keeper->control,	    keeper->host,	keeper->proc,	keeper->mount_ns,
-		      keeper->host_tree_ns, keeper->undertaker, keeper->signals };
-
-	wire_close_fds(fds, sizeof(fds) / sizeof(fds[0]));
-}
-
 static pid_t clone_holder(const struct holder_plan *plan, struct guest_error *err)
 {
 	const struct keeper *keeper = plan->keeper;

@@ -10,7 +10,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -27,24 +26,6 @@ static union {
 	struct wire_start start;
 	char bytes[WIRE_MAX];
 } message;
-
-int helper_mount(const char *source, const char *target, const char *type, unsigned long flags,
-		 const char *data, int stage, struct guest_error *err)
-{
-	if (mount(source, target, type, flags, data) == 0)
-		return 0;
-	return error_make(err, errno, stage, "%s on %s",
-			  type	 ? type :
-			  source ? source :
-				   "flags",
-			  target);
-}
-
-void helper_fail(int socket, const struct guest_error *err)
-{
-	wire_send_failed(socket, err);
-	_exit(1);
-}
 
 /*
  * The host may have given us anything: its stdio (which nobody shall wait for), fds, blocked or

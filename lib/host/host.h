@@ -17,8 +17,7 @@
 
 #define HOST_NEVER UINT64_MAX /* a deadline that does not come */
 
-/* --- rootfs.c: what a config names as rootfs
- * ---------------------------------------------------------- */
+/* --- rootfs.c: what a config names as rootfs --- */
 
 struct host_rootfs {
 	bool embedded;
@@ -36,8 +35,7 @@ void host_rootfs_close(struct host_rootfs *rootfs);
 /* Would the same template serve both? */
 bool host_rootfs_same(const struct host_rootfs *a, const struct host_rootfs *b);
 
-/* --- launch.c: exec the helper
- * ------------------------------------------------------------------------- */
+/* --- launch.c: exec the helper --- */
 
 /* Start the helper. Returns the control socket; the pidfd of our child, which will soon exit, in
  * ret_pidfd. */
@@ -46,8 +44,7 @@ int host_launch(int *ret_pidfd, struct guest_error *err);
 /* Wait until that child is gone, whoever reaps it. Closes the pidfd. */
 void host_launch_wait(int *pidfd);
 
-/* --- keeper.c: the keepers of this process
- * --------------------------------------------------------------- */
+/* --- keeper.c: the keepers of this process --- */
 
 struct keeper {
 	struct keeper *next;
@@ -76,8 +73,7 @@ void keeper_retire(struct keeper *keeper);
 /* End those that have no users. */
 void keeper_trim(void);
 
-/* --- guest.c: making and ending one
- * -------------------------------------------------------------------- */
+/* --- guest.c: making and ending one --- */
 
 struct guest {
 	pid_t owner; /* the process that made it */
@@ -92,8 +88,7 @@ int host_guest_create(struct guest **ret_guest, const struct guest_config *confi
 		      struct guest_error *err);
 int host_guest_end(struct guest *guest, struct guest_error *err);
 
-/* --- mounts.c: what the host contributes to a guest's mounts
- * -------------------------------------------- */
+/* --- mounts.c: what the host contributes to a guest's mounts --- */
 
 struct request;
 
@@ -102,8 +97,7 @@ struct request;
 int host_add_mounts(struct request *request, const struct guest_config *config,
 		    const struct keeper *keeper, struct guest_error *err);
 
-/* --- request.c: a message in the making
- * ------------------------------------------------------------------ */
+/* --- request.c: a message in the making --- */
 
 struct request {
 	char *bytes; /* a wire struct, then what was added */
@@ -122,8 +116,7 @@ int request_add_string(struct request *request, const char *string, struct guest
 /* Take over an fd; its index, or -E2BIG (closed). */
 int request_add_fd(struct request *request, int fd, struct guest_error *err);
 
-/* --- run.c, output.c
- * --------------------------------------------------------------------------------------- */
+/* --- run.c, output.c --- */
 
 int host_run(struct guest *guest, const struct guest_command *command, struct guest_result *result,
 	     struct guest_error *err);
@@ -154,9 +147,7 @@ int output_drain(struct output *output, const struct guest_command *command);
 /* A NUL behind the data, which is never NULL then. */
 int output_finish(struct output *output);
 
-/* --- wait.c
- * --------------------------------------------------------------------------------------------------
- */
+/* --- wait.c --- */
 
 /* Wait until fd is readable or at its end. 0, -ETIMEDOUT, or -errno. `deadline`: CLOCK_MONOTONIC,
  * ns. */
