@@ -204,6 +204,9 @@ int confine_seccomp(bool minimal, struct guest_error *err);
 int helper_mount(const char *source, const char *target, const char *type, unsigned long flags,
 		 const char *data, int stage, struct guest_error *err);
 
+/* The remedy where user namespaces can be made, and have no rights. Returns err->code. */
+int helper_explain_apparmor(struct guest_error *err);
+
 /* Tell the other side and end the process. */
 __attribute__((noreturn)) void helper_fail(int socket, const struct guest_error *err);
 

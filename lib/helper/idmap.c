@@ -175,10 +175,7 @@ static int write_file(int proc, pid_t pid, const char *file, const char *text,
 		return 0;
 	r = error_make(err, -r, GUEST_STAGE_UID_MAP, "writing %s", file);
 	if (r == -EPERM || r == -EACCES)
-		error_remedy(
-			err,
-			"the host lets nobody unprivileged use user namespaces: allow this program in "
-			"AppArmor (userns), or sysctl kernel.apparmor_restrict_unprivileged_userns=0");
+		helper_explain_apparmor(err);
 	return r;
 }
 

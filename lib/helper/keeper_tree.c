@@ -54,10 +54,7 @@ static int enter_own_root(struct guest_error *err)
 
 	r = helper_mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL, GUEST_STAGE_MOUNT, err);
 	if (r < 0)
-		return error_remedy(
-			err,
-			"if a security module refused it: allow this program user namespaces in "
-			"AppArmor, or sysctl kernel.apparmor_restrict_unprivileged_userns=0");
+		return helper_explain_apparmor(err);
 	for (size_t i = 0; places[i] && !place; i++)
 		if (mount("guest", places[i], "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=1m") ==
 		    0)

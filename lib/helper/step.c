@@ -18,6 +18,14 @@ int helper_mount(const char *source, const char *target, const char *type, unsig
 			  target);
 }
 
+int helper_explain_apparmor(struct guest_error *err)
+{
+	return error_remedy(
+		err, "if AppArmor keeps user namespaces from programs without a profile: load "
+		     "guest-helper.apparmor, installed with libguest, or sysctl "
+		     "kernel.apparmor_restrict_unprivileged_userns=0");
+}
+
 void helper_fail(int socket, const struct guest_error *err)
 {
 	wire_send_failed(socket, err);
