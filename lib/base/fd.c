@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/sys.h"
@@ -99,6 +101,27 @@ static int memfd_open(const char *name, bool executable)
 	return fd_above_stdio(fd);
 }
 
+/*
+ * A memfd counts as a file for RLIMIT_FSIZE, and the host shall not die of SIGXFSZ for it. The
+ * signal is for the thread that writes; if it was not there before, nobody sees it.
+ */
+static int write_without_signal(int fd, const void *data, size_t size)
+{
+	const struct timespec now = { 0 };
+	sigset_t set, before, pending;
+	int r;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGXFSZ);
+	sigpending(&pending);
+	pthread_sigmask(SIG_BLOCK, &set, &before);
+	r = fd_write_all(fd, data, size);
+	if (r == -EFBIG && !sigismember(&pending, SIGXFSZ))
+		sigtimedwait(&set, NULL, &now);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return r;
+}
+
 int fd_sealed_copy(const char *name, const void *data, size_t size, bool executable)
 {
 	int fd = memfd_open(name, executable);
@@ -106,7 +129,7 @@ int fd_sealed_copy(const char *name, const void *data, size_t size, bool executa
 
 	if (fd < 0)
 		return -errno;
-	r = fd_write_all(fd, data, size);
+	r = write_without_signal(fd, data, size);
 	if (r == 0 && executable && fchmod(fd, 0555) < 0)
 		r = -errno;
 	if (r == 0 &&

@@ -68,6 +68,16 @@ static void set_capabilities(const struct command *command)
 			fail(command, errno, GUEST_STAGE_CAPABILITIES, "ambient set");
 }
 
+static void keep_in_cgroup_namespace(const struct command *command)
+{
+	struct guest_error err = { .size = sizeof(err) };
+
+	if (!(command->holder->capabilities >> CAP_SYS_ADMIN & 1))
+		return;
+	if (confine_seccomp(CONFINE_MARKER, &err) < 0)
+		fail(command, err.sys_errno, GUEST_STAGE_SECCOMP, "marker");
+}
+
 static void set_credentials(const struct command *command)
 {
 	const struct holder *holder = command->holder;
@@ -132,6 +142,7 @@ __attribute__((noreturn)) void command_exec(const struct command *command)
 	leave_marker(command);
 	set_stdio(command);
 	set_limits(command);
+	keep_in_cgroup_namespace(command);
 	set_credentials(command);
 	if (chdir(command->cwd) < 0)
 		fail(command, errno, GUEST_STAGE_CHDIR, command->cwd);

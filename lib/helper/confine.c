@@ -18,6 +18,10 @@ static const struct sock_filter filter_minimal[] = {
 #include "filter_minimal.inc"
 };
 
+static const struct sock_filter filter_marker[] = {
+#include "filter_marker.inc"
+};
+
 int confine_bounding_set(uint64_t keep, struct guest_error *err)
 {
 	for (int capability = 0; capability < 64; capability++) {
@@ -33,17 +37,23 @@ int confine_bounding_set(uint64_t keep, struct guest_error *err)
 	return 0;
 }
 
-int confine_seccomp(bool minimal, struct guest_error *err)
+#define PROGRAM(array)                                                                             \
+	{                                                                                          \
+		.len = sizeof(array) / sizeof((array)[0]),                                         \
+		.filter = (struct sock_filter *)(array)                                            \
+	}
+
+int confine_seccomp(enum confine_filter filter, struct guest_error *err)
 {
-	const struct sock_filter *filter = minimal ? filter_minimal : filter_default;
-	size_t count = minimal ? sizeof(filter_minimal) / sizeof(filter_minimal[0]) :
-				 sizeof(filter_default) / sizeof(filter_default[0]);
-	struct sock_fprog program = { .len = (unsigned short)count,
-				      .filter = (struct sock_filter *)filter };
+	const struct sock_fprog programs[] = {
+		[CONFINE_DEFAULT] = PROGRAM(filter_default),
+		[CONFINE_MINIMAL] = PROGRAM(filter_minimal),
+		[CONFINE_MARKER] = PROGRAM(filter_marker),
+	};
 
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return error_make(err, errno, GUEST_STAGE_SECCOMP, "no_new_privs");
-	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) < 0)
+	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &programs[filter]) < 0)
 		return error_make(err, errno, GUEST_STAGE_SECCOMP, "installing the filter");
 	return 0;
 }

@@ -62,6 +62,7 @@ struct keeper {
 	int host_tree_ns;  /* one with the host's tree at /host; -EBADF if map.privileged */
 	int undertaker;	   /* socket to the process that tears guests down */
 	int signals;	   /* signalfd of SIGCHLD */
+	int guest_fds;	   /* from here on guests' mount namespaces; a new holder closes them */
 	uint32_t created;  /* holders so far */
 	uint32_t *go;	   /* shared with them: up to which number they have their maps */
 	uint32_t template; /* KEEPER_*: what the rootfs has and lacks */
@@ -76,9 +77,6 @@ enum {
 	KEEPER_MISSING_RUN = 1 << 4,
 	KEEPER_TMP_IN_USE = 1 << 5, /* the rootfs has files in /tmp, which must not be covered */
 };
-
-/* From here on the keeper holds guests' mount namespaces; a new holder closes them at once. */
-#define KEEPER_GUEST_FDS 192
 
 /* Files and directories of procfs that tell about the host, or act on it. NULL-terminated. */
 extern const char *const keeper_masks[];
@@ -165,7 +163,6 @@ struct holder {
 	int proc;
 	int children; /* the list of our own, in procfs; or -1 */
 	int signals;  /* signalfd of SIGCHLD */
-	int poll;     /* epoll of socket, signals and run sockets */
 	int null;     /* /dev/null, read-only */
 	uint32_t uid, gid;
 	bool many_ids;
@@ -195,14 +192,27 @@ void sweep_run(const struct holder *holder, const struct run *run);
 /* Drop all but `keep` (bit n: capability n) from the bounding set. */
 int confine_bounding_set(uint64_t keep, struct guest_error *err);
 
-/* no_new_privs and the seccomp filter; `minimal`: only what keeps prlimit(2) off others. */
-int confine_seccomp(bool minimal, struct guest_error *err);
+enum confine_filter {
+	CONFINE_DEFAULT,
+	CONFINE_MINIMAL, /* only what keeps prlimit(2) off other processes */
+	CONFINE_MARKER,	 /* besides one of those: no other cgroup namespace */
+};
+
+/* no_new_privs and a seccomp filter. Async-signal-safe. */
+int confine_seccomp(enum confine_filter filter, struct guest_error *err);
 
 /* --- step.c: what all of them do --- */
 
 /* mount(2), with the error made. */
 int helper_mount(const char *source, const char *target, const char *type, unsigned long flags,
 		 const char *data, int stage, struct guest_error *err);
+
+/* Limits that count per user: RLIMIT_SIGPENDING and its like. */
+#define HELPER_SHARED_LIMITS 3
+extern const int helper_shared_limits[HELPER_SHARED_LIMITS];
+
+/* Lower this process's soft limit to a part of it. */
+void helper_divide_limit(int resource, unsigned int divisor);
 
 /* The remedy where user namespaces can be made, and have no rights. Returns err->code. */
 int helper_explain_apparmor(struct guest_error *err);

@@ -9,10 +9,10 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <net/if.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -70,14 +70,11 @@ static int confine(const struct holder_plan *plan, struct guest_error *err)
 	if (setrlimit(RLIMIT_CORE, &no_core) < 0)
 		return error_make(err, errno, GUEST_STAGE_RLIMIT, "core");
 	r = confine_bounding_set(plan->create->capabilities, err);
-	return r < 0 ? r : confine_seccomp(plan->create->flags & WIRE_CREATE_NO_SECCOMP, err);
-}
-
-static int watch(int poll, int fd, void *what)
-{
-	struct epoll_event event = { .events = EPOLLIN, .data.ptr = what };
-
-	return epoll_ctl(poll, EPOLL_CTL_ADD, fd, &event);
+	if (r < 0)
+		return r;
+	return confine_seccomp(plan->create->flags & WIRE_CREATE_NO_SECCOMP ? CONFINE_MINIMAL :
+									      CONFINE_DEFAULT,
+			       err);
 }
 
 static int open_fds(struct holder *holder, struct guest_error *err)
@@ -87,12 +84,9 @@ static int open_fds(struct holder *holder, struct guest_error *err)
 	sigemptyset(&child);
 	sigaddset(&child, SIGCHLD);
 	holder->signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
-	holder->poll = epoll_create1(EPOLL_CLOEXEC);
 	holder->children = openat(holder->proc, "1/task/1/children", O_RDONLY | O_CLOEXEC);
 	holder->null = fd_above_stdio(open("/dev/null", O_RDONLY | O_CLOEXEC));
-	if (holder->signals < 0 || holder->poll < 0 || holder->null < 0 ||
-	    watch(holder->poll, holder->socket, &holder->socket) < 0 ||
-	    watch(holder->poll, holder->signals, &holder->signals) < 0)
+	if (holder->signals < 0 || holder->null < 0)
 		return error_make(err, errno, GUEST_STAGE_HELPER, "holder's fds");
 	holder->slots = mmap(NULL, RUN_SLOTS * sizeof(*holder->slots), PROT_READ | PROT_WRITE,
 			     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -114,7 +108,7 @@ static int setup(struct holder *holder, const struct holder_plan *plan, struct g
 	int r;
 
 	prctl(PR_SET_NAME, "guest-holder");
-	sys_close_range(KEEPER_GUEST_FDS, ~0U, 0);
+	sys_close_range((unsigned int)plan->keeper->guest_fds, ~0U, 0);
 	wait_for_go(plan);
 	/* nobody may look into us from here on; the keeper has opened what it needs */
 	prctl(PR_SET_DUMPABLE, 0);
@@ -142,29 +136,41 @@ static void serve(struct holder *holder)
 		wire_close_fds(fds, fds_count);
 }
 
+/*
+ * What is there to be heard: the host, dead children, and on each run's socket that it shall end.
+ * By poll(2), since what epoll(7) watches counts against a quota of the user, which a guest can
+ * use up.
+ */
+static nfds_t fill_poll(const struct holder *holder, struct pollfd *fds)
+{
+	nfds_t n = 2;
+
+	fds[0] = (struct pollfd){ .fd = holder->socket, .events = POLLIN };
+	fds[1] = (struct pollfd){ .fd = holder->signals, .events = POLLIN };
+	for (const struct run *run = holder->runs; run; run = run->next, n++)
+		fds[n] = (struct pollfd){ .fd = run->killed ? -1 : run->socket, .events = POLLIN };
+	return n;
+}
+
 __attribute__((noreturn)) static void holder_loop(struct holder *holder)
 {
+	static struct pollfd fds[2 + RUN_SLOTS];
 	struct signalfd_siginfo info;
-	struct epoll_event events[16];
 
 	for (;;) {
-		int n = epoll_wait(holder->poll, events, 16, -1);
-		bool reap = false, request = false;
+		struct run *run;
+		nfds_t n;
 
-		for (int i = 0; i < n; i++) {
-			if (events[i].data.ptr == &holder->socket)
-				request = true;
-			else if (events[i].data.ptr == &holder->signals)
-				reap = true;
-			else
-				run_cancel(holder, events[i].data.ptr);
-		}
-		/* last, since it frees runs that the events name */
-		if (reap) {
+		if (poll(fds, fill_poll(holder, fds), -1) < 0)
+			continue;
+		for (run = holder->runs, n = 2; run; run = run->next, n++)
+			if (fds[n].revents)
+				run_cancel(holder, run);
+		if (fds[1].revents) {
 			(void)!read(holder->signals, &info, sizeof(info));
 			run_reap(holder);
 		}
-		if (request)
+		if (fds[0].revents)
 			serve(holder);
 	}
 }

@@ -40,15 +40,21 @@ static bool has_capability(int capability)
 /* The length of this process's longest run of ids from 0 on; 1 if it has no more than its own. */
 static uint32_t ids_available(const char *map_file)
 {
-	uint32_t longest = 1, inside, outside, count;
+	uint32_t longest = 1;
+	char line[64], *at;
 	FILE *file = fopen(map_file, "re");
 
-	if (!file)
-		return 1;
-	while (fscanf(file, "%u %u %u", &inside, &outside, &count) == 3)
+	while (file && fgets(line, sizeof(line), file)) {
+		unsigned long inside = strtoul(line, &at, 10);
+		uint32_t count;
+
+		strtoul(at, &at, 10);
+		count = (uint32_t)strtoul(at, &at, 10);
 		if (inside == 0 && count > longest)
 			longest = count;
-	fclose(file);
+	}
+	if (file)
+		fclose(file);
 	return longest;
 }
 

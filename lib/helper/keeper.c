@@ -27,6 +27,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -49,6 +50,8 @@ struct keeper_guest {
 	pid_t pid;
 	int mount_ns;
 };
+
+#define KEEPER_OWN_FDS 192 /* a few, and those of a request */
 
 static struct keeper_guest *guests;
 
@@ -144,6 +147,24 @@ static int leave_host_tree(struct keeper *keeper, struct guest_error *err)
 		       0;
 }
 
+/*
+ * Some limits count for all processes of a user, in each user namespace up to the host's; there the
+ * soft limit of who made the next namespace counts. The launcher has halved them, so that guests
+ * together leave half to the host; a guest gets a part of that.
+ */
+static int share_limits(struct keeper *keeper, struct guest_error *err)
+{
+	struct rlimit files;
+
+	for (size_t i = 0; i < HELPER_SHARED_LIMITS; i++)
+		helper_divide_limit(helper_shared_limits[i], 4);
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+		return error_make(err, errno, GUEST_STAGE_RLIMIT, "RLIMIT_NOFILE");
+	keeper->guest_fds =
+		files.rlim_cur / 2 < KEEPER_OWN_FDS ? (int)(files.rlim_cur / 2) : KEEPER_OWN_FDS;
+	return 0;
+}
+
 static int keeper_setup(struct keeper *keeper, const struct wire_start *start, int rootfs,
 			int unpacker, int rootfs_tree, struct guest_error *err)
 {
@@ -161,6 +182,8 @@ static int keeper_setup(struct keeper *keeper, const struct wire_start *start, i
 		r = leave_host_tree(keeper, err);
 	if (r == 0)
 		r = start_undertaker(keeper, err);
+	if (r == 0)
+		r = share_limits(keeper, err);
 	if (r < 0)
 		return r;
 	keeper->masks = masks_needed(keeper->proc);
@@ -205,7 +228,7 @@ static int open_mount_ns(const struct keeper *keeper, pid_t pid)
 
 	snprintf(path, sizeof(path), "%d/ns/mnt", pid);
 	low = openat(keeper->proc, path, O_RDONLY | O_CLOEXEC);
-	fd = low < 0 ? low : fcntl(low, F_DUPFD_CLOEXEC, KEEPER_GUEST_FDS);
+	fd = low < 0 ? low : fcntl(low, F_DUPFD_CLOEXEC, keeper->guest_fds);
 	fd_close(&low);
 	return fd;
 }
@@ -222,8 +245,9 @@ static int finish_holder(struct keeper *keeper, const struct wire_create *create
 	guest->mount_ns = open_mount_ns(keeper, pid);
 	if (guest->mount_ns < 0) {
 		free(guest);
-		return error_make(err, errno, GUEST_STAGE_CLONE,
-				  "opening the guest's mount namespace");
+		error_make(err, errno, GUEST_STAGE_CLONE, "opening the guest's mount namespace");
+		return errno == EMFILE ? error_remedy(err, "raise the hard limit RLIMIT_NOFILE") :
+					 err->code;
 	}
 	guest->next = guests;
 	guests = guest;

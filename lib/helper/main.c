@@ -9,6 +9,7 @@
 #include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -64,6 +65,8 @@ static void normalise(void)
 		limit.rlim_cur = limit.rlim_max;
 		setrlimit(raised[i], &limit);
 	}
+	for (size_t i = 0; i < HELPER_SHARED_LIMITS; i++)
+		helper_divide_limit(helper_shared_limits[i], 2);
 	/* cleared if the host is a set-user-ID program; without it the keeper's uid_map belongs to
 	 * root */
 	prctl(PR_SET_DUMPABLE, 1);
@@ -157,6 +160,21 @@ static int idmapped_rootfs(int rootfs, int user_ns, struct guest_error *err)
 	return r;
 }
 
+/* The procfs of our PID namespace. In another one's, a child's number would be somebody else. */
+static int open_own_proc(struct guest_error *err)
+{
+	char self[16] = "";
+	int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (proc >= 0 && readlinkat(proc, "self", self, sizeof(self) - 1) > 0 &&
+	    strtol(self, NULL, 10) == getpid())
+		return proc;
+	fd_close(&proc);
+	error_text(err, ENOENT, GUEST_STAGE_UID_MAP,
+		   "/proc is missing, or of another PID namespace");
+	return error_remedy(err, "mount -t proc proc /proc");
+}
+
 struct launch {
 	const struct wire_start *start;
 	int rootfs, unpacker;
@@ -183,9 +201,8 @@ static int launch_once(struct launch *launch, struct guest_error *err)
 			    go[1]);
 	}
 	close(go[1]);
-	proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	r = proc < 0 ? error_make(err, errno, GUEST_STAGE_UID_MAP, "opening /proc") :
-		       idmap_write(&launch->keeper.map, proc, pid, err);
+	proc = open_own_proc(err);
+	r = proc < 0 ? proc : idmap_write(&launch->keeper.map, proc, pid, err);
 	if (r == 0 && launch->keeper.map.privileged) {
 		snprintf(path, sizeof(path), "%d/ns/user", pid);
 		fds[1] = openat(proc, path, O_RDONLY | O_CLOEXEC);

@@ -104,7 +104,10 @@ static int open_source(const struct wire_mount *mount, const char *source, struc
 static int mount_tree(int tree, int target, const struct wire_mount *mount, const char *name,
 		      struct guest_error *err)
 {
-	struct mount_attr attr = { .attr_set = mount->attributes };
+	struct mount_attr attr = {
+		.attr_set = mount->attributes,
+		.attr_clr = mount->attributes & MOUNT_ATTR_NOATIME ? MOUNT_ATTR__ATIME : 0,
+	};
 	unsigned int recurse = mount->recurse ? AT_RECURSIVE : 0;
 
 	if (sys_mount_setattr(tree, "", AT_EMPTY_PATH | recurse, &attr) < 0)

@@ -11,7 +11,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -190,9 +189,6 @@ static void run_free(struct holder *holder, struct run *run)
 		*link = run->next;
 	if (run->slot)
 		run->slot->state = COMMAND_FREE;
-	/* closing is not enough: a command before its exec has a copy */
-	if (run->socket >= 0)
-		epoll_ctl(holder->poll, EPOLL_CTL_DEL, run->socket, NULL);
 	fd_close(&run->socket);
 	free(run);
 }
@@ -201,14 +197,10 @@ static void run_free(struct holder *holder, struct run *run)
 static int launch(struct holder *holder, struct run *run, struct command *command,
 		  struct guest_error *err)
 {
-	struct epoll_event event = { .events = EPOLLIN | EPOLLONESHOT, .data.ptr = run };
-
 	run->slot = take_slot(holder->slots);
 	if (!run->slot)
 		return error_text(err, EAGAIN, GUEST_STAGE_FORK, "%d commands run already",
 				  RUN_SLOTS);
-	if (epoll_ctl(holder->poll, EPOLL_CTL_ADD, run->socket, &event) < 0)
-		return error_make(err, errno, GUEST_STAGE_FORK, "epoll");
 	command->slot = run->slot;
 	run->pid = sys_clone(CLONE_NEWCGROUP | SIGCHLD, NULL);
 	if (run->pid == 0)

@@ -1,10 +1,24 @@
 // SPDX-License-Identifier: MIT
 #include <errno.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "helper/helper.h"
+
+const int helper_shared_limits[HELPER_SHARED_LIMITS] = { RLIMIT_SIGPENDING, RLIMIT_MSGQUEUE,
+							 RLIMIT_MEMLOCK };
+
+void helper_divide_limit(int resource, unsigned int divisor)
+{
+	struct rlimit limit;
+
+	if (getrlimit(resource, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
+		return;
+	limit.rlim_cur /= divisor;
+	setrlimit(resource, &limit);
+}
 
 int helper_mount(const char *source, const char *target, const char *type, unsigned long flags,
 		 const char *data, int stage, struct guest_error *err)

@@ -41,7 +41,7 @@ static int confine(struct guest_error *err)
 	if (setrlimit(RLIMIT_AS, &address_space) < 0 || setrlimit(RLIMIT_CORE, &no_core) < 0)
 		return error_make(err, errno, GUEST_STAGE_RLIMIT, "unpacker");
 	r = confine_bounding_set(UNPACK_CAPABILITIES, err);
-	return r < 0 ? r : confine_seccomp(false, err);
+	return r < 0 ? r : confine_seccomp(CONFINE_DEFAULT, err);
 }
 
 __attribute__((noreturn)) static void become_unpacker(const struct keeper *keeper, int archive,

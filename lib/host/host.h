@@ -41,7 +41,7 @@ bool host_rootfs_same(const struct host_rootfs *a, const struct host_rootfs *b);
  * ret_pidfd. */
 int host_launch(int *ret_pidfd, struct guest_error *err);
 
-/* Wait until that child is gone, whoever reaps it. Closes the pidfd. */
+/* Wait until a child is gone, whoever reaps it; at once if it is no child. Closes the pidfd. */
 void host_launch_wait(int *pidfd);
 
 /* --- keeper.c: the keepers of this process --- */

@@ -184,8 +184,9 @@ static void keeper_free(struct keeper *keeper)
 	if (keeper->control >= 0)
 		shutdown(keeper->control, SHUT_RDWR);
 	fd_close(&keeper->control);
-	if (keeper->pidfd >= 0)
-		(void)host_wait_readable(keeper->pidfd, sys_now_ns() + END_TIMEOUT_NS);
+	if (keeper->pidfd >= 0 &&
+	    host_wait_readable(keeper->pidfd, sys_now_ns() + END_TIMEOUT_NS) == 0)
+		host_launch_wait(&keeper->pidfd); /* ours if we are PID 1 or a subreaper */
 	fd_close(&keeper->pidfd);
 	fd_close(&keeper->user_ns);
 	host_rootfs_close(&keeper->rootfs);

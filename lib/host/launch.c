@@ -113,7 +113,8 @@ void host_launch_wait(int *pidfd)
 	siginfo_t info;
 
 	/* ECHILD: somebody else has reaped it, or SIGCHLD is ignored */
-	while (*pidfd >= 0 && waitid(P_PIDFD, (id_t)*pidfd, &info, WEXITED) < 0 && errno == EINTR)
+	while (*pidfd >= 0 && waitid(P_PIDFD, (id_t)*pidfd, &info, WEXITED | __WALL) < 0 &&
+	       errno == EINTR)
 		;
 	fd_close(pidfd);
 }

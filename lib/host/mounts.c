@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -78,17 +79,35 @@ static int add_source(struct request *request, struct wire_mount *wire,
 	return 0;
 }
 
-static int add_one(struct request *request, const struct guest_mount *from,
+/* A tmpfs whose size is not given may be as large as what the guest may write otherwise. */
+static void cap_tmpfs(struct config_mount *options, const struct guest_config *config)
+{
+	size_t used = strlen(options->tmpfs_data);
+
+	if (!strstr(options->tmpfs_data, "size="))
+		used += (size_t)snprintf(options->tmpfs_data + used,
+					 sizeof(options->tmpfs_data) - used, "%ssize=%llu",
+					 used ? "," : "",
+					 (unsigned long long)config->writable_bytes);
+	if (!strstr(options->tmpfs_data, "nr_inodes="))
+		snprintf(options->tmpfs_data + used, sizeof(options->tmpfs_data) - used,
+			 ",nr_inodes=%llu", (unsigned long long)config->writable_inodes);
+}
+
+static int add_one(struct request *request, const struct guest_config *config,
 		   const struct keeper *keeper, size_t index, struct guest_error *err)
 {
+	const char *mounts = (const char *)config->mounts;
 	struct wire_mount wire = { .tree = -1 };
 	struct config_mount options;
 	struct guest_mount mount;
 	int r;
 
-	r = config_read_mount(&options, &mount, from, err);
+	r = config_read_mount(&options, &mount,
+			      (const void *)(mounts + index * config->mounts[0].size), err);
 	if (r < 0)
 		return r;
+	cap_tmpfs(&options, config);
 	wire.type = mount.type;
 	wire.attributes = options.attributes;
 	wire.recurse = options.recurse;
@@ -112,7 +131,6 @@ int host_add_mounts(struct request *request, const struct guest_config *config,
 		    const struct keeper *keeper, struct guest_error *err)
 {
 	static const struct wire_mount none[WIRE_MOUNTS_MAX];
-	const char *mounts = (const char *)config->mounts;
 	int r;
 
 	if (config->mounts_count == 0)
@@ -121,12 +139,8 @@ int host_add_mounts(struct request *request, const struct guest_config *config,
 		return error_text(err, E2BIG, GUEST_STAGE_CONFIG, "more than %d mounts",
 				  WIRE_MOUNTS_MAX);
 	r = request_add(request, none, config->mounts_count * sizeof(none[0]), err);
-	for (size_t i = 0; r >= 0 && i < config->mounts_count; i++) {
-		const struct guest_mount *mount =
-			(const void *)(mounts + i * config->mounts[0].size);
-
-		r = add_one(request, mount, keeper, i, err);
-	}
+	for (size_t i = 0; r >= 0 && i < config->mounts_count; i++)
+		r = add_one(request, config, keeper, i, err);
 	if (r < 0)
 		return r;
 	((struct wire_create *)request->bytes)->mounts_count = (uint32_t)config->mounts_count;

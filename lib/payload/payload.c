@@ -35,7 +35,10 @@ int payload_open_rootfs(struct guest_error *err)
 	const struct payload_blob *blob = &payload_rootfs;
 	int fd = fd_sealed_copy(blob->name, blob->data, (size_t)(blob->end - blob->data), false);
 
-	return fd < 0 ? error_make(err, -fd, GUEST_STAGE_ROOTFS, "memfd of %s", blob->name) : fd;
+	if (fd >= 0)
+		return fd;
+	error_make(err, -fd, GUEST_STAGE_ROOTFS, "memfd of %s", blob->name);
+	return fd == -EFBIG ? error_remedy(err, "raise RLIMIT_FSIZE") : fd;
 }
 
 /* The installed file, if it is what was built with this library. */

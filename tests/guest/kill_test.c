@@ -31,24 +31,31 @@ static void tell(int pipe, enum phase phase)
 		_exit(1);
 }
 
+__attribute__((noreturn)) static void die(const struct guest_error *err)
+{
+	fprintf(stderr, "the host fails: %s\n", err->message);
+	_exit(1);
+}
+
 /* A host program: makes a guest, runs something that leaves orphans, ends it, and again. */
 __attribute__((noreturn)) static void be_host(int pipe)
 {
 	struct guest_command command = command_of(SHELL("sleep 1000 & sleep 0.05"));
 	struct guest_result result = { .size = sizeof(result) };
+	struct guest_error err = { .size = sizeof(err) };
 	struct guest *guest, *other;
 
 	for (int round = 0;; round++) {
 		tell(pipe, round ? PHASE_WARM_INIT : PHASE_COLD_INIT);
-		if (guest_init(&guest, NULL, NULL) != 0 || guest_init(&other, NULL, NULL) != 0)
-			_exit(1);
+		if (guest_init(&guest, NULL, &err) != 0 || guest_init(&other, NULL, &err) != 0)
+			die(&err);
 		tell(pipe, PHASE_RUN);
-		if (guest_run(guest, &command, &result, NULL) != 0)
-			_exit(2);
+		if (guest_run(guest, &command, &result, &err) != 0)
+			die(&err);
 		guest_result_clear(&result);
 		tell(pipe, PHASE_SHUTDOWN);
-		if (guest_shutdown(guest, NULL) != 0 || guest_shutdown(other, NULL) != 0)
-			_exit(3);
+		if (guest_shutdown(guest, &err) != 0 || guest_shutdown(other, &err) != 0)
+			die(&err);
 	}
 }
 
