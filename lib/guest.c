@@ -90,7 +90,7 @@ static int check_handle(const struct guest *guest, struct guest_error *err)
 {
 	if (!guest)
 		return error_text(err, EINVAL, GUEST_STAGE_HANDLE, "guest is NULL");
-	if (guest->owner != getpid())
+	if (guest->owner != host_process())
 		return error_text(
 			err, ECHILD, GUEST_STAGE_HANDLE,
 			"the guest belongs to the process that made it; a forked child makes its own");

@@ -39,8 +39,7 @@ int confine_bounding_set(uint64_t keep, struct guest_error *err)
 
 #define PROGRAM(array)                                                                             \
 	{                                                                                          \
-		.len = sizeof(array) / sizeof((array)[0]),                                         \
-		.filter = (struct sock_filter *)(array)                                            \
+		.len = sizeof(array) / sizeof((array)[0]), .filter = (struct sock_filter *)(array) \
 	}
 
 int confine_seccomp(enum confine_filter filter, struct guest_error *err)

@@ -62,6 +62,7 @@ struct keeper {
 	int host_tree_ns;  /* one with the host's tree at /host; -EBADF if map.privileged */
 	int undertaker;	   /* socket to the process that tears guests down */
 	int signals;	   /* signalfd of SIGCHLD */
+	pid_t unpacker;	   /* while the rootfs is unpacked */
 	int guest_fds;	   /* from here on guests' mount namespaces; a new holder closes them */
 	uint32_t created;  /* holders so far */
 	uint32_t *go;	   /* shared with them: up to which number they have their maps */
@@ -93,7 +94,7 @@ int keeper_tree(struct keeper *keeper, const struct wire_start *start, int rootf
 
 /* Run the unpacker on `archive` with the tmpfs at /template as its root. Returns its report's fd.
  */
-int unpack_start(const struct keeper *keeper, int archive, int unpacker, struct guest_error *err);
+int unpack_start(struct keeper *keeper, int archive, int unpacker, struct guest_error *err);
 
 /* Wait for its report; gives up with -EPIPE when the host dies. */
 int unpack_wait(const struct keeper *keeper, int report, struct guest_error *err);
@@ -160,6 +161,7 @@ struct run {
 
 struct holder {
 	int socket; /* to the host */
+	int host;   /* its pidfd: a keeper that was stopped does not see its end */
 	int proc;
 	int children; /* the list of our own, in procfs; or -1 */
 	int signals;  /* signalfd of SIGCHLD */
@@ -183,9 +185,10 @@ void run_reap(struct holder *holder);
 
 /*
  * Kill all that a run has started, when its main process is dead, and reap it. Other runs'
- * processes are told apart by their cgroup namespace, of which each run has one of its own.
+ * processes are told apart by their cgroup namespace, of which each run has one of its own. False
+ * if something is stuck in the kernel; it dies when it leaves it.
  */
-void sweep_run(const struct holder *holder, const struct run *run);
+bool sweep_run(const struct holder *holder, const struct run *run);
 
 /* --- confine.c: what processes must not do --- */
 

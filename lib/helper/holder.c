@@ -97,7 +97,7 @@ static int open_fds(struct holder *holder, struct guest_error *err)
 /* What a holder has by being a fork of the keeper. */
 static void close_keeper_fds(const struct keeper *keeper)
 {
-	int fds[] = { keeper->control,	    keeper->host,	keeper->proc,	keeper->mount_ns,
+	int fds[] = { keeper->control,	    keeper->proc,	keeper->mount_ns,
 		      keeper->host_tree_ns, keeper->undertaker, keeper->signals };
 
 	wire_close_fds(fds, sizeof(fds) / sizeof(fds[0]));
@@ -136,17 +136,20 @@ static void serve(struct holder *holder)
 		wire_close_fds(fds, fds_count);
 }
 
+#define HOLDER_FDS 3
+
 /*
- * What is there to be heard: the host, dead children, and on each run's socket that it shall end.
- * By poll(2), since what epoll(7) watches counts against a quota of the user, which a guest can
- * use up.
+ * What is there to be heard: the host, dead children, the host's end, and on each run's socket that
+ * it shall end. By poll(2), since what epoll(7) watches counts against a quota of the user, which a
+ * guest can use up.
  */
 static nfds_t fill_poll(const struct holder *holder, struct pollfd *fds)
 {
-	nfds_t n = 2;
+	nfds_t n = HOLDER_FDS;
 
 	fds[0] = (struct pollfd){ .fd = holder->socket, .events = POLLIN };
 	fds[1] = (struct pollfd){ .fd = holder->signals, .events = POLLIN };
+	fds[2] = (struct pollfd){ .fd = holder->host, .events = POLLIN };
 	for (const struct run *run = holder->runs; run; run = run->next, n++)
 		fds[n] = (struct pollfd){ .fd = run->killed ? -1 : run->socket, .events = POLLIN };
 	return n;
@@ -154,7 +157,7 @@ static nfds_t fill_poll(const struct holder *holder, struct pollfd *fds)
 
 __attribute__((noreturn)) static void holder_loop(struct holder *holder)
 {
-	static struct pollfd fds[2 + RUN_SLOTS];
+	static struct pollfd fds[HOLDER_FDS + RUN_SLOTS];
 	struct signalfd_siginfo info;
 
 	for (;;) {
@@ -163,7 +166,9 @@ __attribute__((noreturn)) static void holder_loop(struct holder *holder)
 
 		if (poll(fds, fill_poll(holder, fds), -1) < 0)
 			continue;
-		for (run = holder->runs, n = 2; run; run = run->next, n++)
+		if (fds[2].revents)
+			_exit(0);
+		for (run = holder->runs, n = HOLDER_FDS; run; run = run->next, n++)
 			if (fds[n].revents)
 				run_cancel(holder, run);
 		if (fds[1].revents) {
@@ -191,6 +196,7 @@ __attribute__((noreturn)) void holder_main(const struct holder_plan *plan)
 	int self;
 
 	holder.socket = plan->socket;
+	holder.host = plan->keeper->host;
 	if (setup(&holder, plan, &err) < 0)
 		helper_fail(holder.socket, &err);
 	self = fd_above_stdio(sys_pidfd_open(getpid(), 0));

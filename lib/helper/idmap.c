@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -143,16 +144,24 @@ void idmap_single(struct idmap *map)
 	};
 }
 
+/* Is our uid 0 the host's own? Seen from any other, what that owns belongs to 65534. */
+static bool is_host_root(void)
+{
+	struct stat st;
+
+	return stat("/proc/sys", &st) < 0 || st.st_uid == 0;
+}
+
 int idmap_plan(struct idmap *map, struct guest_error *err)
 {
 	*map = (struct idmap){ 0 };
 	if (has_capability(CAP_SETUID) && has_capability(CAP_SETGID) && plan_privileged_range(map))
 		return 0;
-	if (geteuid() == 0 && ids_available("/proc/self/uid_map") > 1)
+	if (geteuid() == 0 && is_host_root())
 		return error_text(
 			err, EPERM, GUEST_STAGE_UID_MAP,
-			"root without CAP_SETUID and CAP_SETGID can only map root itself into a guest; "
-			"run as an ordinary user, or with both capabilities");
+			"the guest's root would be the host's; run as an ordinary user, or as root with "
+			"CAP_SETUID, CAP_SETGID and more ids than one");
 	if (!plan_subordinate_range(map))
 		idmap_single(map);
 	return 0;

@@ -276,7 +276,8 @@ static void finish(struct holder *holder, struct run *run, int status, const str
 		.max_rss_bytes = (uint64_t)usage->ru_maxrss * 1024,
 	};
 
-	sweep_run(holder, run);
+	if (!sweep_run(holder, run))
+		ended.flags |= WIRE_ENDED_STUCK;
 	(void)wire_send(run->socket, &ended, sizeof(ended), WIRE_ENDED, NULL, 0, 1);
 	run_free(holder, run);
 }

@@ -17,32 +17,42 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/sys.h"
 #include "helper/helper.h"
 
 #define SWEEP_PAUSE_US 100
-#define SWEEP_ROUNDS 20000 /* then they are stuck in the kernel, and die when they leave it */
-#define LOOKS 100	   /* a storm that has not been met by then is fast, but there */
+/* then they are stuck in the kernel, and die when they leave it */
+#define SWEEP_TIMEOUT_NS 2000000000ULL
+#define LOOKS 100 /* a storm that has not been met by then is fast, but there */
 
-static void sweep_alone(void)
+static bool sweep_alone(const struct holder *holder)
 {
-	for (;;) {
+	struct pollfd dead = { .fd = holder->signals, .events = POLLIN };
+	uint64_t deadline = sys_now_ns() + SWEEP_TIMEOUT_NS;
+	struct signalfd_siginfo info;
+
+	while (sys_now_ns() < deadline) {
 		pid_t pid = waitpid(-1, NULL, WNOHANG | __WALL);
 
 		if (pid > 0)
 			continue;
 		if (pid < 0) /* ECHILD: every descendant is dead */
-			return;
+			return true;
 		kill(-1, SIGKILL);
-		waitpid(-1, NULL, __WALL);
+		poll(&dead, 1, SWEEP_TIMEOUT_NS / 1000000);
+		(void)!read(holder->signals, &info, sizeof(info));
 	}
+	return false;
 }
 
 static bool is_main(const struct holder *holder, pid_t pid)
@@ -71,6 +81,32 @@ enum kinship {
 	DEAD,
 };
 
+/*
+ * A process that executes what it may not read cannot be looked into. It is told by its session:
+ * each command begins one. What has left that is nobody's, and not spared.
+ */
+static enum kinship kinship_by_session(const struct holder *holder, const struct run *gone,
+				       pid_t pid)
+{
+	char path[32], text[512], *at;
+	pid_t session = 0;
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "%d/stat", pid);
+	fd = openat(holder->proc, path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	fd_close(&fd);
+	text[n < 0 ? 0 : n] = '\0';
+	at = strrchr(text, ')'); /* "PID (NAME) STATE PPID PGRP SESSION ...", proc(5) */
+	if (!at || at[1] != ' ' || at[2] == 'Z' || at[2] == 'X')
+		return DEAD;
+	at += 3;
+	for (int field = 0; field < 3; field++)
+		session = (pid_t)strtol(at, &at, 10);
+	return session != gone->pid && is_main(holder, session) ? STRANGER : MEMBER;
+}
+
 static enum kinship kinship(const struct holder *holder, const struct run *gone, pid_t pid)
 {
 	char path[48], marker[COMMAND_MARKER_SIZE] = "";
@@ -78,9 +114,10 @@ static enum kinship kinship(const struct holder *holder, const struct run *gone,
 
 	snprintf(path, sizeof(path), "%d/ns/cgroup", pid);
 	n = readlinkat(holder->proc, path, marker, sizeof(marker) - 1);
-	/* what we may not look into, and is no command before its exec, has made itself so */
+	if (n < 0 && errno == EACCES && is_main(holder, pid))
+		return STRANGER; /* before its exec */
 	if (n < 0)
-		return errno != EACCES ? DEAD : is_main(holder, pid) ? STRANGER : MEMBER;
+		return errno == EACCES ? kinship_by_session(holder, gone, pid) : DEAD;
 	if (strcmp(marker, gone->slot->marker) != 0 || is_taken(holder, gone, marker))
 		return STRANGER;
 	return MEMBER;
@@ -165,11 +202,12 @@ static size_t kill_members(const struct holder *holder, const struct run *gone, 
  * That child may come into sight after we have passed its place, so two walks in a row must find
  * none.
  */
-static void kill_stopped(const struct holder *holder, const struct run *gone, DIR *directory)
+static bool kill_stopped(const struct holder *holder, const struct run *gone, DIR *directory)
 {
+	uint64_t deadline = sys_now_ns() + SWEEP_TIMEOUT_NS;
 	int clean = 0;
 
-	for (int round = 0; clean < 2 && round < SWEEP_ROUNDS; round++) {
+	while (clean < 2 && sys_now_ns() < deadline) {
 		if (kill_members(holder, gone, directory) == 0) {
 			clean++;
 			continue;
@@ -177,31 +215,33 @@ static void kill_stopped(const struct holder *holder, const struct run *gone, DI
 		clean = 0;
 		usleep(SWEEP_PAUSE_US); /* until they have died: a namespace is left at exit */
 	}
+	return clean == 2;
 }
 
-static void sweep_among_others(const struct holder *holder, const struct run *gone)
+static bool sweep_among_others(const struct holder *holder, const struct run *gone)
 {
 	DIR *directory;
+	bool done;
 	int fd;
 
 	if (!any_left(holder, gone))
-		return;
+		return true;
 	fd = openat(holder->proc, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	directory = fd < 0 ? NULL : fdopendir(fd);
 	if (!directory) {
 		fd_close(&fd);
-		return;
+		return false;
 	}
 	kill(-1, SIGSTOP);
-	kill_stopped(holder, gone, directory);
+	done = kill_stopped(holder, gone, directory);
 	kill(-1, SIGCONT);
 	closedir(directory);
+	return done;
 }
 
-void sweep_run(const struct holder *holder, const struct run *run)
+bool sweep_run(const struct holder *holder, const struct run *run)
 {
 	if (holder->runs == run && !run->next)
-		sweep_alone();
-	else
-		sweep_among_others(holder, run);
+		return sweep_alone(holder);
+	return sweep_among_others(holder, run);
 }

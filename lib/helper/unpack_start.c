@@ -9,6 +9,7 @@
 #include <linux/capability.h>
 #include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
@@ -66,9 +67,10 @@ __attribute__((noreturn)) static void become_unpacker(const struct keeper *keepe
 	_exit(1);
 }
 
-int unpack_start(const struct keeper *keeper, int archive, int unpacker, struct guest_error *err)
+int unpack_start(struct keeper *keeper, int archive, int unpacker, struct guest_error *err)
 {
-	int report[2], pid;
+	int report[2];
+	pid_t pid;
 
 	if (pipe2(report, O_CLOEXEC) < 0)
 		return error_make(err, errno, GUEST_STAGE_UNPACK, "pipe");
@@ -76,6 +78,7 @@ int unpack_start(const struct keeper *keeper, int archive, int unpacker, struct 
 	if (pid == 0)
 		become_unpacker(keeper, archive, unpacker, report[1]);
 	close(report[1]);
+	keeper->unpacker = pid;
 	if (pid > 0)
 		return report[0];
 	error_make(err, errno, GUEST_STAGE_UNPACK, "clone");
@@ -83,28 +86,42 @@ int unpack_start(const struct keeper *keeper, int archive, int unpacker, struct 
 	return err->code;
 }
 
-int unpack_wait(const struct keeper *keeper, int report, struct guest_error *err)
+/* 0, or -ENODATA if it ended without one. The host may die meanwhile, and we with it. */
+static int read_report(const struct keeper *keeper, int report, struct guest_error *told)
 {
 	struct pollfd poll_fds[] = { { .fd = report, .events = POLLIN },
 				     { .fd = keeper->host, .events = POLLIN } };
-	struct guest_error told;
-	int status = 0, r;
+	size_t size = 0;
 
-	while (poll(poll_fds, 2, -1) < 0 && errno == EINTR)
-		;
-	if (poll_fds[1].revents)
-		_exit(0);
-	r = fd_read_all(report, &told, sizeof(told));
-	waitpid(-1, &status, 0);
+	while (size < sizeof(*told)) {
+		ssize_t n;
+
+		if (poll(poll_fds, 2, -1) < 0)
+			continue;
+		if (poll_fds[1].revents)
+			_exit(0);
+		n = read(report, (char *)told + size, sizeof(*told) - size);
+		if (n <= 0)
+			return -ENODATA;
+		size += (size_t)n;
+	}
+	return 0;
+}
+
+int unpack_wait(const struct keeper *keeper, int report, struct guest_error *err)
+{
+	struct guest_error told;
+	int r = read_report(keeper, report, &told);
+
+	kill(keeper->unpacker, SIGKILL); /* it has nothing more to do */
+	waitpid(keeper->unpacker, NULL, 0);
 	if (r < 0)
 		return error_text(
 			err, EBADMSG, GUEST_STAGE_UNPACK,
-			"the unpacker died (status %#x): the archive is damaged or hostile, or memory ran out",
-			(unsigned int)status);
+			"the unpacker died: the archive is damaged or hostile, or memory ran out");
 	if (told.code == 0)
 		return 0;
-	/* it may have been taken over by the archive: nothing of this is believed but that it
-	 * failed */
+	/* it may have been taken over: nothing of this is believed but that it failed */
 	told.message[sizeof(told.message) - 1] = '\0';
 	for (char *at = told.message; *at; at++)
 		if (*at < ' ' && *at >= 0)

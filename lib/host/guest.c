@@ -14,7 +14,6 @@
 #include "host/host.h"
 
 #define READY_TIMEOUT_NS 60000000000ULL
-#define END_TIMEOUT_NS 10000000000ULL
 #define RESOLV_CONF_MAX 16384
 
 /*
@@ -176,7 +175,7 @@ int host_guest_create(struct guest **ret_guest, const struct guest_config *confi
 
 	if (!guest)
 		return error_make(err, ENOMEM, GUEST_STAGE_MEMORY, "guest");
-	guest->owner = getpid();
+	guest->owner = host_process();
 	guest->uid = config->uid;
 	guest->socket = guest->pidfd = -EBADF;
 	r = create(guest, config, err);
@@ -195,7 +194,7 @@ int host_guest_end(struct guest *guest, struct guest_error *err)
 	(void)wire_send_plain(guest->socket, WIRE_SHUTDOWN);
 	fd_close(&guest->socket);
 	/* PID 1 is dead when all others of its namespace are */
-	r = host_wait_readable(guest->pidfd, sys_now_ns() + END_TIMEOUT_NS);
+	r = host_wait_dead(guest->pidfd);
 	if (r == -ETIMEDOUT)
 		error_text(
 			err, ETIMEDOUT, GUEST_STAGE_HANDLE,

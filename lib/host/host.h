@@ -76,7 +76,7 @@ void keeper_trim(void);
 /* --- guest.c: making and ending one --- */
 
 struct guest {
-	pid_t owner; /* the process that made it */
+	uint64_t owner; /* host_process() of who made it */
 	struct keeper *keeper;
 	int socket;
 	int pidfd;  /* of the holder */
@@ -147,7 +147,15 @@ int output_drain(struct output *output, const struct guest_command *command);
 /* A NUL behind the data, which is never NULL then. */
 int output_finish(struct output *output);
 
+/* --- process.c --- */
+
+/* A number for this process, other than that of any it was forked from. */
+uint64_t host_process(void);
+
 /* --- wait.c --- */
+
+/* Wait for the end of a process of ours, and kill it if it takes long. 0, -ETIMEDOUT or -errno. */
+int host_wait_dead(int pidfd);
 
 /* Wait until fd is readable or at its end. 0, -ETIMEDOUT, or -errno. `deadline`: CLOCK_MONOTONIC,
  * ns. */

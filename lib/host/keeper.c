@@ -17,7 +17,6 @@
 #include "payload/payload.h"
 
 #define START_TIMEOUT_NS 600000000000ULL /* unpacking the largest rootfs on a slow machine */
-#define END_TIMEOUT_NS 5000000000ULL
 
 enum keeper_state {
 	KEEPER_STARTING,
@@ -27,7 +26,7 @@ enum keeper_state {
 };
 
 struct registry {
-	pid_t owner;
+	uint64_t owner; /* host_process() */
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* a keeper is no longer STARTING */
 	struct keeper *keepers;
@@ -41,7 +40,7 @@ static struct registry *registry_new(void)
 
 	if (!registry)
 		return NULL;
-	registry->owner = getpid();
+	registry->owner = host_process();
 	pthread_mutex_init(&registry->lock, NULL);
 	pthread_cond_init(&registry->changed, NULL);
 	return registry;
@@ -62,7 +61,7 @@ static struct registry *registry_get(void)
 {
 	struct registry *seen = __atomic_load_n(&current, __ATOMIC_ACQUIRE), *fresh;
 
-	if (seen && seen->owner == getpid())
+	if (seen && seen->owner == host_process())
 		return seen;
 	fresh = registry_new();
 	if (!fresh)
@@ -184,8 +183,7 @@ static void keeper_free(struct keeper *keeper)
 	if (keeper->control >= 0)
 		shutdown(keeper->control, SHUT_RDWR);
 	fd_close(&keeper->control);
-	if (keeper->pidfd >= 0 &&
-	    host_wait_readable(keeper->pidfd, sys_now_ns() + END_TIMEOUT_NS) == 0)
+	if (keeper->pidfd >= 0 && host_wait_dead(keeper->pidfd) == 0)
 		host_launch_wait(&keeper->pidfd); /* ours if we are PID 1 or a subreaper */
 	fd_close(&keeper->pidfd);
 	fd_close(&keeper->user_ns);

@@ -12,6 +12,16 @@
 #include "base/sys.h"
 #include "host/host.h"
 
+/* A FIFO's writer need not be there yet when it is opened, but is waited for when it is read. */
+static int open_file(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd >= 0)
+		fcntl(fd, F_SETFL, 0);
+	return fd;
+}
+
 /* An fd of our own, with an offset of its own where that can be (not for a pipe). */
 static int reopen(int fd)
 {
@@ -19,7 +29,7 @@ static int reopen(int fd)
 	int own;
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	own = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	own = open_file(path);
 	if (own < 0)
 		own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 	return fd_above_stdio(own);
@@ -50,6 +60,8 @@ static int look_at(struct host_rootfs *rootfs, const char *name, struct guest_er
 			       error_make(err, errno, GUEST_STAGE_ROOTFS, "path of %.100s", name);
 	}
 	rootfs->kind = WIRE_ROOTFS_ARCHIVE;
+	fcntl(rootfs->fd, F_SETFL,
+	      0); /* opened without waiting for a FIFO's writer; to be waited for now */
 	if (!S_ISREG(rootfs->st.st_mode) && !S_ISFIFO(rootfs->st.st_mode))
 		return error_text(err, EINVAL, GUEST_STAGE_ROOTFS,
 				  "%.100s is neither a directory nor a file", name);
@@ -71,8 +83,7 @@ int host_rootfs_open(struct host_rootfs *rootfs, const struct guest_config *conf
 		return 0;
 	}
 	if (config->rootfs_path)
-		rootfs->fd = fd_above_stdio(
-			open(config->rootfs_path, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+		rootfs->fd = fd_above_stdio(open_file(config->rootfs_path));
 	else
 		rootfs->fd = reopen(config->rootfs_fd);
 	if (rootfs->fd < 0)

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -115,10 +116,20 @@ static int add_strings(struct request *request, struct wire_run *run, const stru
 
 static int add_duplicate(struct request *request, int fd, const char *name, struct guest_error *err)
 {
-	int own = fcntl(fd, F_DUPFD_CLOEXEC, 3), r;
+	int own = fcntl(fd, F_DUPFD_CLOEXEC, 3), flags, r;
+	struct stat st;
 
-	if (own < 0)
+	flags = own < 0 ? -1 : fcntl(own, F_GETFL);
+	if (flags < 0 || fstat(own, &st) < 0) {
+		fd_close(&own);
 		return error_make(err, errno, GUEST_STAGE_CONFIG, "%s", name);
+	}
+	/* a directory would be a way out: "/proc/self/fd/0/.." is the host's */
+	if (S_ISDIR(st.st_mode) || flags & O_PATH) {
+		fd_close(&own);
+		return error_make(err, S_ISDIR(st.st_mode) ? EISDIR : EBADF, GUEST_STAGE_CONFIG,
+				  "%s", name);
+	}
 	r = request_add_fd(request, own, err);
 	return r < 0 ? r : 0;
 }
@@ -227,6 +238,15 @@ static int take_pipes(struct pump *pump, int *fds, size_t count)
 	return n == count ? 0 : -EPROTO;
 }
 
+static int stuck(struct pump *pump, struct guest_error *err)
+{
+	__atomic_store_n(&pump->guest->broken, 1, __ATOMIC_RELAXED);
+	return error_text(
+		err, ETIMEDOUT, GUEST_STAGE_HANDLE,
+		"a process outlived its kill, stuck in the kernel (a hung network file system?); shut the "
+		"guest down");
+}
+
 /* A message on the run's socket. 1: the run has ended; 0: go on; or an error of the call. */
 static int take_message(struct pump *pump, struct guest_error *err)
 {
@@ -252,7 +272,7 @@ static int take_message(struct pump *pump, struct guest_error *err)
 	wire_close_fds(fds, count);
 	if (r == WIRE_ENDED && message.ended.header.size == sizeof(message.ended)) {
 		pump->ended = message.ended;
-		return 1;
+		return pump->ended.flags & WIRE_ENDED_STUCK ? stuck(pump, err) : 1;
 	}
 	if (r == WIRE_FAILED && message.failed.header.size == sizeof(message.failed) &&
 	    message.failed.error.code < 0) {
@@ -265,15 +285,10 @@ static int take_message(struct pump *pump, struct guest_error *err)
 
 static int deadline_passed(struct pump *pump, struct guest_error *err)
 {
-	if (!pump->cause && !pump->failure) {
-		kill_run(pump, GUEST_TIMED_OUT, 0);
-		return 0;
-	}
-	__atomic_store_n(&pump->guest->broken, 1, __ATOMIC_RELAXED);
-	return error_text(
-		err, ETIMEDOUT, GUEST_STAGE_HANDLE,
-		"a process outlived its kill, stuck in the kernel (a hung network file system?); shut the "
-		"guest down");
+	if (pump->cause || pump->failure)
+		return stuck(pump, err);
+	kill_run(pump, GUEST_TIMED_OUT, 0);
+	return 0;
 }
 
 static int pump_until_end(struct pump *pump, struct guest_error *err)

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
+#include <signal.h>
 
 #include "base/sys.h"
 #include "host/host.h"
@@ -18,6 +19,9 @@ int host_poll_timeout(uint64_t deadline)
 	left = (deadline - now + 999999) / 1000000;
 	return left > INT_MAX ? INT_MAX : (int)left;
 }
+
+#define END_PATIENCE_NS 1000000000ULL
+#define END_TIMEOUT_NS 9000000000ULL
 
 static int wait_for(int fd, short events, uint64_t deadline)
 {
@@ -38,6 +42,16 @@ static int wait_for(int fd, short events, uint64_t deadline)
 int host_wait_readable(int fd, uint64_t deadline)
 {
 	return wait_for(fd, POLLIN, deadline);
+}
+
+int host_wait_dead(int pidfd)
+{
+	int r = host_wait_readable(pidfd, sys_now_ns() + END_PATIENCE_NS);
+
+	if (r != -ETIMEDOUT)
+		return r;
+	sys_pidfd_send_signal(pidfd, SIGKILL); /* it may have been stopped */
+	return host_wait_readable(pidfd, sys_now_ns() + END_TIMEOUT_NS);
 }
 
 int host_send(int socket, struct request *request, enum wire_type type, uint64_t deadline)

@@ -27,7 +27,8 @@
 
 #include "guest/guest.h"
 
-#define WIRE_MAX 131072	  /* bytes of one message; well below the default socket buffer of 212,992 \
+#define WIRE_MAX                                                                                   \
+	131072		  /* bytes of one message; well below the default socket buffer of 212,992 \
 			   */
 #define WIRE_INLINE 16384 /* a command's strings above this travel in a memfd */
 #define WIRE_FDS_MAX 160
@@ -136,6 +137,7 @@ struct wire_run {
 
 enum wire_ended_flags {
 	WIRE_ENDED_KILLED = 1 << 0, /* the host had asked for it */
+	WIRE_ENDED_STUCK = 1 << 1,  /* something that it started is stuck in the kernel */
 };
 
 struct wire_ended {
