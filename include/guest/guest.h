@@ -34,6 +34,9 @@
  * signal handlers, the working directory, the umask, the environment or the locale, and none leaves
  * a child behind.
  *
+ * Children.  A host that is PID 1 of a PID namespace, or a child subreaper, inherits the process
+ * that keeps its guests, as it does all orphans; guest_trim() reaps it.
+ *
  * Forks.  A handle belongs to the process that made it: in a forked child each call on it gives
  * -ECHILD and leaves the guest alone. The child may make guests of its own.
  */
@@ -214,6 +217,12 @@ struct guest_command {
 	const char *cwd;	/* absolute, in the guest; NULL: "/" */
 	const void *stdin_data; /* what the command reads as stdin if stdin_fd is -1 */
 	uint64_t stdin_size;	/* 0: stdin is empty */
+	/*
+	 * Fds of the caller's own; they stay the caller's. What the guest is given it has: it can
+	 * open a file anew through /proc/self/fd, for writing too where the file's mode and owner
+	 * let it (where the host program is not root, the guest's root has its rights on files).
+	 * Directories are refused (-EISDIR): they would be a way out.
+	 */
 	int32_t stdin_fd;    /* the caller's fd to be stdin; stays the caller's; -1: stdin_data */
 	int32_t stdout_fd;   /* the caller's fd to be stdout; stays the caller's; -1: captured */
 	int32_t stderr_fd;   /* the same for stderr */

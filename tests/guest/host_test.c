@@ -161,6 +161,20 @@ START_TEST(fds_above_fd_setsize_work)
 }
 END_TEST
 
+START_TEST(limit_on_files_is_an_error_and_no_signal)
+{
+	struct rlimit before, low;
+	struct guest_error err;
+
+	getrlimit(RLIMIT_FSIZE, &before);
+	low = (struct rlimit){ 1 << 20, before.rlim_max };
+	setrlimit(RLIMIT_FSIZE, &low);
+	ck_assert_int_eq(init_fails(NULL, &err), -EFBIG);
+	setrlimit(RLIMIT_FSIZE, &before);
+	expect_shell(guest_with(NULL), "echo on", "on\n");
+}
+END_TEST
+
 START_TEST(umask_of_the_host_does_not_matter)
 {
 	mode_t before = umask(0777);
@@ -430,6 +444,7 @@ static Suite *make(void)
 	tcase_add_test(tcase, no_free_fd_is_a_clear_error_and_leaves_nothing);
 	tcase_add_test(tcase, fds_above_fd_setsize_work);
 	tcase = suite_case(suite, "state", 60);
+	tcase_add_test(tcase, limit_on_files_is_an_error_and_no_signal);
 	tcase_add_test(tcase, umask_of_the_host_does_not_matter);
 	tcase_add_test(tcase, host_with_much_memory_works);
 	tcase_add_test(tcase, working_directory_of_the_host_does_not_matter);

@@ -259,6 +259,26 @@ START_TEST(fds_that_are_none_are_refused)
 }
 END_TEST
 
+START_TEST(folder_as_stdio_is_refused)
+{
+	struct guest_command command = command_of(ARGV("true"));
+	int fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int path = open("/", O_PATH | O_CLOEXEC);
+	struct guest *guest = guest_with(NULL);
+	struct guest_error err;
+
+	command.stdin_fd = fd;
+	ck_assert_int_eq(run_fails(guest, &command, &err), -EISDIR);
+	command.stdin_fd = path;
+	ck_assert_int_lt(run_fails(guest, &command, &err), 0);
+	command.stdin_fd = -1;
+	command.stderr_fd = fd;
+	ck_assert_int_eq(run_fails(guest, &command, &err), -EISDIR);
+	close(fd);
+	close(path);
+}
+END_TEST
+
 START_TEST(dev_stdout_can_be_opened)
 {
 	expect_shell(guest_with(NULL), "echo one >/dev/stdout; echo two >/proc/self/fd/1; echo three | cat /dev/stdin",
@@ -461,6 +481,7 @@ static Suite *make(void)
 	tcase_add_test(tcase, merged_stderr_goes_to_the_callers_stdout_fd);
 	tcase_add_test(tcase, one_stream_can_be_captured_and_one_not);
 	tcase_add_test(tcase, fds_that_are_none_are_refused);
+	tcase_add_test(tcase, folder_as_stdio_is_refused);
 	tcase_add_test(tcase, dev_stdout_can_be_opened);
 	tcase_add_test(tcase, output_is_complete_when_the_command_ends_at_once);
 	tcase_add_test(tcase, closed_outputs_of_the_command_do_not_end_the_run);

@@ -209,6 +209,15 @@ START_TEST(killed_undertaker_does_no_harm)
 }
 END_TEST
 
+START_TEST(stopped_holder_is_killed_by_shutdown)
+{
+	struct guest *guest = guest_with(NULL);
+
+	ck_assert_int_eq(kill(find("guest-holder"), SIGSTOP), 0);
+	guest_end(guest);
+}
+END_TEST
+
 START_TEST(stopped_and_continued_holder_goes_on)
 {
 	struct guest *guest = guest_with(NULL);
@@ -241,6 +250,7 @@ static Suite *make(void)
 	tcase_add_test(tcase, killed_holder_is_an_error_of_the_next_run);
 	tcase_add_test(tcase, killed_holder_harms_no_other_guest);
 	tcase_add_test(tcase, killed_holder_ends_a_run_with_an_error);
+	tcase_add_test(tcase, stopped_holder_is_killed_by_shutdown);
 	tcase_add_test(tcase, stopped_and_continued_holder_goes_on);
 	tcase = suite_case(suite, "keeper", 60);
 	tcase_add_test(tcase, killed_keeper_ends_a_run_with_an_error);

@@ -125,6 +125,26 @@ START_TEST(tmpfs_has_its_size_and_mode)
 }
 END_TEST
 
+START_TEST(tmpfs_without_a_size_is_as_large_as_what_the_guest_may_write)
+{
+	struct guest_mount mount = mount_of(GUEST_MOUNT_TMPFS, NULL, "/data", NULL);
+	struct guest_config config = config_default();
+
+	config.mounts = &mount;
+	config.mounts_count = 1;
+	config.writable_bytes = 1 << 20;
+	expect_shell(guest_with(&config), "head -c 2000000 /dev/zero >/data/x 2>/dev/null || echo full", "full\n");
+}
+END_TEST
+
+START_TEST(bind_can_be_noatime)
+{
+	struct guest_mount mount = mount_of(GUEST_MOUNT_BIND, "/usr", "/data", "ro,noatime");
+
+	expect_shell(guest_with_mount(&mount), "grep -c ' /data .*noatime' /proc/mounts", "1\n");
+}
+END_TEST
+
 START_TEST(mounts_can_be_nested)
 {
 	const struct guest_mount mounts[] = {
@@ -510,6 +530,9 @@ static Suite *make(void)
 	tcase_add_test(tcase, noexec_bind_executes_nothing);
 	tcase_add_test(tcase, source_may_be_a_symlink);
 	tcase_add_test(tcase, tmpfs_has_its_size_and_mode);
+	tcase_add_test(tcase, tmpfs_without_a_size_is_as_large_as_what_the_guest_may_write);
+	if (geteuid() == 0) /* others may not change the times of a mount that is not theirs */
+		tcase_add_test(tcase, bind_can_be_noatime);
 	tcase_add_test(tcase, mounts_can_be_nested);
 	tcase_add_test(tcase, unix_socket_can_be_bound);
 	tcase_add_test(tcase, mounts_that_make_no_sense_are_refused);

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
-/* Quotas that the kernel counts per user of the host: inotify, fds in flight, pipe buffers. */
+/* Quotas that the kernel counts per user of the host: inotify, fds in flight, pipe buffers,
+ * queued signals. */
 #include "attack.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/inotify.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -39,6 +41,19 @@ static long queue_fds(void)
 	return sent;
 }
 
+/* Signals that wait for somebody who never takes them. */
+static void queue_signals(void)
+{
+	const union sigval value = { 0 };
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGRTMIN);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	while (sigqueue(getpid(), SIGRTMIN, value) == 0)
+		;
+}
+
 int main(int argc, char **argv)
 {
 	long instances = 0;
@@ -50,6 +65,7 @@ int main(int argc, char **argv)
 	for (int i = 0; i < 200 && pipe(ends) == 0; i++)
 		fcntl(ends[0], F_SETPIPE_SZ, 1 << 20);
 	queue_fds();
+	queue_signals();
 	printf("%s", argc > 1 ? argv[1] : "");
 	fflush(stdout);
 	pause(); /* the host tries what it can do meanwhile, and lets us time out */
