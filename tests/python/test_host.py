@@ -112,7 +112,7 @@ def test_a_fork_that_exits(host_program):
                         os._exit(0)
                     sys.exit(0)
                 assert os.waitpid(pid, 0)[1] == 0
-                print(guest.run(["echo", "a"], text=True).stdout, end="")
+                print(guest.run(["echo", "a"], text=True).stdout, end="", flush=True)
         """
     )
     assert out == "a\n" * 5
@@ -179,7 +179,7 @@ def test_multiprocessing_by_fork(host_program):
                 print("".join(pool.map(work, range(16))), end="")
                 pool.close()
                 pool.join()
-            print(guest.run(["echo", "parent"], text=True).stdout, end="")
+            print(guest.run(["echo", "parent"], text=True).stdout, end="", flush=True)
             guest.close()
         """
     )
