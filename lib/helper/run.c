@@ -269,7 +269,6 @@ static uint64_t timeval_ns(const struct timeval *time)
 static void finish(struct holder *holder, struct run *run, int status, const struct rusage *usage)
 {
 	struct wire_ended ended = {
-		.flags = run->killed ? WIRE_ENDED_KILLED : 0,
 		.status = status,
 		.user_ns = timeval_ns(&usage->ru_utime),
 		.system_ns = timeval_ns(&usage->ru_stime),

@@ -46,7 +46,6 @@ enum wire_type {
 	WIRE_STARTED,
 	WIRE_ENDED,
 	WIRE_KILL,
-	WIRE_PROBE,
 };
 
 struct wire_header {
@@ -136,8 +135,7 @@ struct wire_run {
 };
 
 enum wire_ended_flags {
-	WIRE_ENDED_KILLED = 1 << 0, /* the host had asked for it */
-	WIRE_ENDED_STUCK = 1 << 1,  /* something that it started is stuck in the kernel */
+	WIRE_ENDED_STUCK = 1 << 0, /* something that it started is stuck in the kernel */
 };
 
 struct wire_ended {
