@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -48,14 +49,18 @@ static char *read_file(const char *path)
 	return text;
 }
 
+/* Files with a name of ours that this user has there; another's tests may run beside. */
 static int count_temporary(const char *folder)
 {
 	DIR *directory = opendir(folder);
 	struct dirent *entry;
+	struct stat st;
 	int count = 0;
 
 	while (directory && (entry = readdir(directory)))
-		count += strncmp(entry->d_name, "guest", 5) == 0 || strncmp(entry->d_name, "libguest", 8) == 0;
+		count += (strncmp(entry->d_name, "guest", 5) == 0 || strncmp(entry->d_name, "libguest", 8) == 0) &&
+			 fstatat(dirfd(directory), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+			 st.st_uid == geteuid();
 	if (directory)
 		closedir(directory);
 	return count;
