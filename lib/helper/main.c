@@ -175,6 +175,21 @@ static int open_own_proc(struct guest_error *err)
 	return error_remedy(err, "mount -t proc proc /proc");
 }
 
+/* Where no user namespace can be made at all, that is the reason to tell. Keeps `err` otherwise. */
+static void probe_clone(struct guest_error *err)
+{
+	int pidfd = -EBADF;
+	pid_t pid = clone_keeper(&pidfd);
+
+	if (pid == 0)
+		_exit(0);
+	if (pid < 0)
+		explain_clone(errno, err);
+	else
+		waitpid(pid, NULL, 0);
+	fd_close(&pidfd);
+}
+
 struct launch {
 	const struct wire_start *start;
 	int rootfs, unpacker;
@@ -243,7 +258,9 @@ int main(void)
 	launch.rootfs = fds[1];
 	launch.unpacker = fds_count > 2 ? fds[2] : -EBADF;
 	r = idmap_plan(&launch.keeper.map, &err);
-	if (r == 0)
+	if (r < 0)
+		probe_clone(&err);
+	else
 		r = launch_once(&launch, &err);
 	if (r < 0 && launch.keeper.map.by_newuidmap && err.stage == GUEST_STAGE_UID_MAP) {
 		idmap_single(&launch.keeper.map);
