@@ -28,6 +28,8 @@
 #include "guest/guest.h"
 
 #include <errno.h>
+#include <signal.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -55,11 +57,29 @@ const char *guest_cause_name(uint32_t cause)
 		[GUEST_OOM_KILLED] = "out of memory",
 		[GUEST_OUTPUT_LIMIT] = "output limit",
 		[GUEST_CANCELLED] = "cancelled",
+		[GUEST_CPU_TIME] = "CPU time",
+		[GUEST_TOO_MANY_PROCESSES] = "too many processes",
+		[GUEST_DISK_FULL] = "disk full",
+		[GUEST_SECCOMP_KILLED] = "seccomp",
+		[GUEST_LOST] = "guest lost",
 	};
 
 	if (cause >= sizeof(names) / sizeof(names[0]) || !names[cause])
 		return "unknown";
 	return names[cause];
+}
+
+const char *guest_enforcer_name(uint32_t enforcer)
+{
+	static const char *const names[] = {
+		[GUEST_ENFORCED_NOT] = "none",
+		[GUEST_ENFORCED_CGROUP2] = "cgroup2",
+		[GUEST_ENFORCED_CGROUP2_SYSTEMD] = "cgroup2:systemd",
+		[GUEST_ENFORCED_RLIMIT] = "rlimit",
+		[GUEST_ENFORCED_SAMPLED] = "sampled",
+	};
+
+	return enforcer < sizeof(names) / sizeof(names[0]) ? names[enforcer] : "unknown";
 }
 
 /* The end of every public call that can fail. */
@@ -97,14 +117,30 @@ static int check_handle(const struct guest *guest, struct guest_error *err)
 	return 0;
 }
 
-/* Give the caller as much of a result as its struct has room for. */
+/* guest_result as it was in the first version. */
+#define RESULT_SIZE_FIRST ((uint32_t)offsetof(struct guest_result, minor_faults))
+
+static int check_result(const struct guest_result *result, struct guest_error *err)
+{
+	if (result && (!result->size || result->size >= RESULT_SIZE_FIRST))
+		return 0;
+	return error_text(err, EINVAL, GUEST_STAGE_CONFIG,
+			  "ret_result is NULL, or its size is not set");
+}
+
+/* Give the caller as much of a struct as its own has room for; what it has more is zeroed. */
+static void copy_out(void *to, uint32_t to_size, const void *from, uint32_t from_size)
+{
+	uint32_t known = to_size < from_size ? to_size : from_size;
+
+	memcpy(to, from, known);
+	memset((char *)to + known, 0, to_size - known);
+	memcpy(to, &to_size, sizeof(to_size));
+}
+
 static void copy_result_out(struct guest_result *to, const struct guest_result *from)
 {
-	uint32_t size = to->size ? to->size : (uint32_t)sizeof(*to);
-	size_t known = size < sizeof(*from) ? size : sizeof(*from);
-
-	memcpy((char *)to + sizeof(size), (const char *)from + sizeof(size), known - sizeof(size));
-	to->size = size;
+	copy_out(to, to->size ? to->size : RESULT_SIZE_FIRST, from, sizeof(*from));
 }
 
 int guest_run(struct guest *guest, const struct guest_command *command,
@@ -116,16 +152,87 @@ int guest_run(struct guest *guest, const struct guest_command *command,
 	int saved = errno, r;
 
 	r = check_handle(guest, &own);
-	if (r == 0 && (!ret_result || (ret_result->size && ret_result->size < sizeof(*ret_result))))
-		r = error_text(&own, EINVAL, GUEST_STAGE_CONFIG,
-			       "ret_result is NULL, or its size is not set");
+	if (r == 0)
+		r = check_result(ret_result, &own);
 	if (r == 0)
 		r = config_read_command(&checked, command, &own);
 	if (r == 0)
 		r = host_run(guest, &checked, &result, &own);
-	if (r == 0)
+	if (r == 0 || result.cause == GUEST_LOST)
 		copy_result_out(ret_result, &result);
 	return finish(r, err, &own, saved);
+}
+
+int guest_spawn(struct guest *guest, const struct guest_command *command,
+		struct guest_process **ret_process, struct guest_error *err)
+{
+	struct guest_error own = { .size = sizeof(own) };
+	struct guest_command checked;
+	int saved = errno, r;
+
+	r = check_handle(guest, &own);
+	if (r == 0 && !ret_process)
+		r = error_text(&own, EINVAL, GUEST_STAGE_CONFIG, "ret_process is NULL");
+	if (r == 0)
+		r = config_read_command(&checked, command, &own);
+	if (r == 0)
+		r = spawn_start(guest, &checked, ret_process, &own);
+	return finish(r, err, &own, saved);
+}
+
+int guest_wait(struct guest_process *process, uint64_t timeout_ns, struct guest_result *ret_result,
+	       struct guest_error *err)
+{
+	struct guest_error own = { .size = sizeof(own) };
+	struct guest_result result = { .size = sizeof(result) };
+	int saved = errno, r;
+
+	r = process ? check_result(ret_result, &own) :
+		      error_text(&own, EINVAL, GUEST_STAGE_HANDLE, "process is NULL");
+	if (r == 0)
+		r = spawn_wait(process, timeout_ns, &result, &own);
+	if (r == 0 || result.cause == GUEST_LOST)
+		copy_result_out(ret_result, &result);
+	return finish(r, err, &own, saved);
+}
+
+int guest_process_fd(const struct guest_process *process)
+{
+	return process ? spawn_fd(process) : -EINVAL;
+}
+
+static int signal_process(struct guest_process *process, int signal, bool cancel,
+			  struct guest_error *err)
+{
+	struct guest_error own = { .size = sizeof(own) };
+	int saved = errno, r;
+
+	if (!process)
+		r = error_text(&own, EINVAL, GUEST_STAGE_HANDLE, "process is NULL");
+	else if (!cancel && (signal < 0 || signal >= NSIG))
+		r = error_text(&own, EINVAL, GUEST_STAGE_CONFIG, "signal %d", signal);
+	else
+		r = spawn_signal(process, signal, cancel, &own);
+	return finish(r, err, &own, saved);
+}
+
+int guest_kill(struct guest_process *process, int signal, struct guest_error *err)
+{
+	return signal_process(process, signal, false, err);
+}
+
+int guest_cancel(struct guest_process *process, struct guest_error *err)
+{
+	return signal_process(process, 0, true, err);
+}
+
+void guest_process_free(struct guest_process *process)
+{
+	int saved = errno;
+
+	if (process)
+		spawn_free(process);
+	errno = saved;
 }
 
 void guest_result_clear(struct guest_result *result)
@@ -153,11 +260,59 @@ int guest_shutdown(struct guest *guest, struct guest_error *err)
 	r = check_handle(guest, &own);
 	if (r == 0) {
 		r = host_guest_end(guest, &own);
-	} else { /* our copies of the parent's fds, no more */
-		fd_close(&guest->socket);
-		fd_close(&guest->pidfd);
-		free(guest);
+	} else {
+		host_guest_put(guest); /* our copies of the parent's fds, no more */
 	}
+	return finish(r, err, &own, saved);
+}
+
+static int pause_or_resume(struct guest *guest, bool pause, struct guest_error *err)
+{
+	struct guest_error own = { .size = sizeof(own) };
+	int saved = errno, r = check_handle(guest, &own);
+
+	if (r == 0)
+		r = host_pause(guest, pause, &own);
+	return finish(r, err, &own, saved);
+}
+
+int guest_pause(struct guest *guest, struct guest_error *err)
+{
+	return pause_or_resume(guest, true, err);
+}
+
+int guest_resume(struct guest *guest, struct guest_error *err)
+{
+	return pause_or_resume(guest, false, err);
+}
+
+int guest_set_limits(struct guest *guest, const struct guest_limits *limits,
+		     struct guest_error *err)
+{
+	struct guest_error own = { .size = sizeof(own) };
+	struct guest_limits checked;
+	int saved = errno, r = check_handle(guest, &own);
+
+	if (r == 0)
+		r = config_read_limits(&checked, limits, &own);
+	if (r == 0)
+		r = limits_set(guest, &checked, &own);
+	return finish(r, err, &own, saved);
+}
+
+int guest_info(struct guest *guest, struct guest_info *ret_info, struct guest_error *err)
+{
+	struct guest_error own = { .size = sizeof(own) };
+	struct guest_info info = { .size = sizeof(info) };
+	int saved = errno, r = check_handle(guest, &own);
+
+	if (r == 0 && (!ret_info || ret_info->size < sizeof(uint32_t) * 2))
+		r = error_text(&own, EINVAL, GUEST_STAGE_CONFIG,
+			       "ret_info is NULL, or its size is not set");
+	if (r == 0)
+		r = host_info(guest, &info, &own);
+	if (r == 0)
+		copy_out(ret_info, ret_info->size, &info, sizeof(info));
 	return finish(r, err, &own, saved);
 }
 

@@ -32,7 +32,14 @@
  * Threads.  Every call is thread-safe. guest_run() may be called on one guest from any number of
  * threads at once. A handle must not be used during or after its guest_shutdown(). No call changes
  * signal handlers, the working directory, the umask, the environment or the locale, and none leaves
- * a child behind.
+ * a child behind. guest_spawn() alone makes a thread: one for each command, with all signals
+ * blocked, that ends with it.
+ *
+ * Limits.  What bounds memory, processes and CPU is a cgroup v2 group where one can be had, and
+ * otherwise rlimits and the guest's own supervisor, which samples. A limit that nothing here can
+ * enforce is an error (GUEST_STAGE_LIMITS) unless GUEST_BEST_EFFORT is set, and guest_info() and
+ * struct guest_result say of each limit what enforces it. guest(7) tells where groups are looked
+ * for.
  *
  * Children.  A host that is PID 1 of a PID namespace, or a child subreaper, inherits the process
  * that keeps its guests, as it does all orphans; guest_trim() reaps it.
@@ -106,6 +113,16 @@ enum {
 	GUEST_STAGE_PROTOCOL = 24, /* a message between host and helper that makes no sense */
 	GUEST_STAGE_CGROUP = 25,
 	GUEST_STAGE_LIMITS = 26, /* a limit that cannot be enforced here */
+	GUEST_STAGE_BUDGET = 27, /* a budget of the guest is spent */
+};
+
+/* What enforces a limit; guest_enforcer_name() gives the names in quotes. */
+enum {
+	GUEST_ENFORCED_NOT = 0,		    /* "none": not asked for, or GUEST_BEST_EFFORT */
+	GUEST_ENFORCED_CGROUP2 = 1,	    /* "cgroup2" */
+	GUEST_ENFORCED_CGROUP2_SYSTEMD = 2, /* "cgroup2:systemd": a group that systemd made */
+	GUEST_ENFORCED_RLIMIT = 3,	    /* "rlimit": setrlimit(2) */
+	GUEST_ENFORCED_SAMPLED = 4,	    /* "sampled": looked at every few milliseconds */
 };
 
 /* Network of a guest. */
@@ -118,7 +135,11 @@ enum {
 enum {
 	GUEST_NO_SECCOMP = 1 << 0, /* no filter but the rule that keeps prlimit(2) off PID 1 */
 	GUEST_BEST_EFFORT =
-		1 << 1, /* a limit that nothing here can enforce is dropped, not refused */
+		1 << 1,	       /* a limit that nothing here can enforce is dropped, not refused */
+	GUEST_CGROUP = 1 << 2, /* a cgroup v2 group even where no limit asks for one; nothing less
+				  will do for the limits */
+	GUEST_MOVE_HOST = 1 << 3, /* this process may be moved into a leaf of its own delegated
+				     group, where groups for guests cannot be made otherwise */
 };
 
 /* guest_mount.type */
@@ -162,11 +183,15 @@ struct guest_config {
 	 * all guests of the process that name it.
 	 */
 	const char *rootfs_path;
-	int32_t rootfs_fd;	  /* the same as an open fd, which stays the caller's; -1: none */
-	uint32_t network;	  /* GUEST_NETWORK_*; GUEST_NETWORK_NONE */
-	const char *hostname;	  /* at most 64 bytes; NULL: "guest" */
-	uint64_t writable_bytes;  /* what the guest may write, /tmp and /dev/shm included; 1 GiB */
-	uint64_t writable_inodes; /* files it may create; 1,048,576 */
+	int32_t rootfs_fd;    /* the same as an open fd, which stays the caller's; -1: none */
+	uint32_t network;     /* GUEST_NETWORK_*; GUEST_NETWORK_NONE */
+	const char *hostname; /* at most 64 bytes; NULL: "guest" */
+	/*
+	 * What the guest may write, /tmp and /dev/shm included; then it gets ENOSPC. 0: 1 GiB or,
+	 * if that is less, half of memory_bytes, which counts it as well and must be larger.
+	 */
+	uint64_t writable_bytes;
+	uint64_t writable_inodes;	  /* files it may create; 1,048,576 */
 	const struct guest_mount *mounts; /* stride: mounts[0].size */
 	uint64_t mounts_count;
 	/*
@@ -176,12 +201,40 @@ struct guest_config {
 	 * and cap_net_bind_service; else none.
 	 */
 	const char *capabilities;
-	uint32_t uid, gid;	/* whom commands run as, inside; 0 */
-	uint64_t memory_bytes;	/* 0: no limit */
-	uint64_t pids_max;	/* 0: no limit */
-	uint64_t cpu_quota;	/* thousandths of a CPU; 0: no limit */
+	uint32_t uid, gid; /* whom commands run as, inside; 0 */
+	/*
+	 * Limits on all commands of the guest together; 0: none. As memory.max (with no swap),
+	 * pids.max (threads count) and cpu.max of cgroup v2.
+	 */
+	uint64_t memory_bytes;
+	uint64_t pids_max;
+	uint64_t cpu_quota;	/* thousandths of a CPU */
 	uint64_t rootfs_bytes;	/* cap on an unpacked rootfs; 4 GiB */
 	uint64_t rootfs_inodes; /* cap on the files of an unpacked rootfs; 1,048,576 */
+	/* More limits, for which nothing but cgroup v2 will do; 0 or NULL: none. */
+	uint64_t
+		memory_high_bytes; /* beyond it the guest is slowed down, not killed: memory.high */
+	uint64_t cpu_weight;	   /* 1 to 10000, where others have 100: cpu.weight */
+	/*
+	 * Lines as in io.max, "/dev/sda rbps=1048576 wiops=100": a block device's path or
+	 * MAJOR:MINOR, then any of rbps, wbps, riops, wiops.
+	 */
+	const char *io_max;
+	/*
+	 * The directory of a cgroup v2 group, without processes, in which those for guests are
+	 * made; NULL: one is looked for.
+	 */
+	const char *cgroup_parent;
+	/*
+	 * Budgets for the guest's life; 0: none. When one is spent, no command is started any more
+	 * (-EDQUOT, GUEST_STAGE_BUDGET), and those that run are ended with the cause in brackets.
+	 */
+	uint64_t budget_commands;      /* that may be started */
+	uint64_t budget_cpu_ns;	       /* of all commands together (GUEST_CPU_TIME) */
+	uint64_t budget_wall_ns;       /* since guest_init() (GUEST_TIMED_OUT) */
+	uint64_t budget_output_bytes;  /* captured (GUEST_OUTPUT_LIMIT) */
+	uint64_t budget_written_bytes; /* by write(2) and its like, to whatever it be; counted at
+					  the end of each command, which is not ended for it */
 };
 
 /* guest_command.flags */
@@ -190,6 +243,9 @@ enum {
 		1 << 0, /* drop what exceeds output_limit_bytes and let the command go on */
 	GUEST_MERGE_STDERR = 1 << 1, /* stderr goes where stdout goes */
 	GUEST_NO_CAPTURE = 1 << 2,   /* hand output to on_output only, store none */
+	GUEST_KEEP_BACKGROUND =
+		1 << 3, /* what the command leaves running when it ends goes on, until the guest's
+			   end; killed with the command if that is killed */
 };
 
 /* `stream` of on_output */
@@ -236,16 +292,47 @@ struct guest_command {
 	 */
 	int (*on_output)(void *user_data, uint32_t stream, const void *data, size_t size);
 	void *user_data;
+	/* Limits on this command and all that it starts, within those of the guest; 0: none. */
+	uint64_t memory_bytes;
+	uint64_t pids_max;
+	uint64_t cpu_quota;   /* thousandths of a CPU; cgroup v2 only */
+	uint64_t cpu_time_ns; /* CPU time of all its processes together */
+	/* Limits on each of its processes, as setrlimit(2); 0: none. */
+	uint64_t address_space_bytes; /* RLIMIT_AS */
+	uint64_t data_bytes;	      /* RLIMIT_DATA */
+	uint64_t file_size_bytes;     /* RLIMIT_FSIZE */
+	uint64_t open_files;	      /* RLIMIT_NOFILE; never above the guest's own, at most 4096 */
 };
 
-/* guest_result.cause */
+/*
+ * guest_result.cause: why the command ended. Those from GUEST_TOO_MANY_PROCESSES to
+ * GUEST_SECCOMP_KILLED explain an end that was the command's own: exit_code and term_signal say
+ * what it was.
+ */
 enum {
-	GUEST_EXITED = 1,    /* exit_code says how */
-	GUEST_SIGNALED = 2,  /* term_signal says by what */
-	GUEST_TIMED_OUT = 3, /* timeout_ns passed; everything it had started was killed */
-	GUEST_OOM_KILLED = 4,
-	GUEST_OUTPUT_LIMIT = 5, /* output_limit_bytes was exceeded; killed */
-	GUEST_CANCELLED = 6,	/* on_output asked for the end */
+	GUEST_EXITED = 1,	/* exit_code says how */
+	GUEST_SIGNALED = 2,	/* term_signal says by what */
+	GUEST_TIMED_OUT = 3,	/* timeout_ns or budget_wall_ns passed; killed */
+	GUEST_OOM_KILLED = 4,	/* memory_bytes was exceeded; killed */
+	GUEST_OUTPUT_LIMIT = 5, /* output_limit_bytes or budget_output_bytes was exceeded; killed */
+	GUEST_CANCELLED = 6,	/* on_output asked for the end, or guest_cancel() */
+	GUEST_CPU_TIME = 7,	/* cpu_time_ns or budget_cpu_ns was used up; killed, if it had not
+				   ended by itself */
+	GUEST_TOO_MANY_PROCESSES = 8, /* a fork was refused by pids_max, and it failed; or more were
+					 sampled; killed */
+	GUEST_DISK_FULL = 9, /* it failed, and the guest's writable_bytes or inodes are used up */
+	GUEST_SECCOMP_KILLED = 10, /* SIGSYS: a seccomp filter of the command's own */
+	GUEST_LOST = 11, /* the guest's init process was killed: guest_run() gives -EPIPE */
+};
+
+/* guest_result.seen */
+enum {
+	GUEST_SEEN_OOM = 1 << 0,      /* a process of it was killed for want of memory */
+	GUEST_SEEN_PIDS_MAX = 1 << 1, /* a fork was refused by pids_max */
+	GUEST_SEEN_DISK_FULL =
+		1 << 2,		    /* at its end writable_bytes or writable_inodes were used up */
+	GUEST_SEEN_BUDGET = 1 << 3, /* the limit that ended it was one of the guest's budgets */
+	GUEST_SEEN_SUSPECTED = 1 << 4, /* `cause` is the likely one, not a certain one */
 };
 
 /*
@@ -264,13 +351,22 @@ struct guest_result {
 	uint64_t stderr_size;
 	uint32_t truncated; /* bit mask of GUEST_STDOUT, GUEST_STDERR: more had been written than is
 			       here */
-	uint32_t reserved;
-	uint64_t wall_ns; /* from the request to the end of the command */
-	uint64_t user_ns; /* CPU time of the command and of its children that it waited for */
+	uint32_t seen;	    /* bit mask of GUEST_SEEN_* */
+	uint64_t wall_ns;   /* from the request to the end of the command */
+	/* CPU time: of all its processes with cgroup v2, else of the command and of those of its
+	   descendants that were waited for. */
+	uint64_t user_ns;
 	uint64_t system_ns;
-	uint64_t max_rss_bytes;	    /* of the largest single process among them */
-	uint64_t memory_peak_bytes; /* of all its processes together; 0: not known (needs cgroup v2)
-				     */
+	uint64_t max_rss_bytes;		     /* of the largest single process among them */
+	uint64_t memory_peak_bytes;	     /* of all its processes together; 0: not known */
+	uint64_t minor_faults, major_faults; /* page faults, of the same processes */
+	uint64_t stdin_bytes;		     /* of stdin_data that have been read */
+	uint64_t stdout_bytes, stderr_bytes; /* that arrived, kept or not */
+	uint64_t written_bytes; /* by write(2); 0: not known (only with budget_written_bytes) */
+	uint64_t processes;	/* most at once, threads included; 0: not known */
+	uint64_t setup_ns;	/* from the request to the exec of the command */
+	/* GUEST_ENFORCED_*: what enforced the limits that held for it, its own or the guest's. */
+	uint32_t memory_enforced, pids_enforced, cpu_enforced, cpu_time_enforced;
 };
 
 /*
@@ -302,11 +398,47 @@ GUEST_API int guest_init(struct guest **ret_guest, const struct guest_config *co
  * What happens to the command is a result, not an error: one that exits with 127 or dies of a
  * signal is a success of the call. Returns 0; -ENOENT, -EACCES, -ENOEXEC, -E2BIG... with stage
  * GUEST_STAGE_EXECVE or GUEST_STAGE_CHDIR if it could not be started; -EINVAL (command); -ECHILD (a
- * handle of the parent process); -EPIPE (the guest is lost: shut it down); -ENOMEM, -EMFILE,
- * -EAGAIN.
+ * handle of the parent process); -EDQUOT (a budget is spent); -EOPNOTSUPP (a limit); -ENOMEM,
+ * -EMFILE, -EAGAIN (pids_max); -EPIPE: the guest is lost, shut it down. With -EPIPE alone the
+ * result is filled in, too: the cause GUEST_LOST, and the output that had arrived.
  */
 GUEST_API int guest_run(struct guest *guest, const struct guest_command *command,
 			struct guest_result *ret_result, struct guest_error *err);
+
+/*
+ * A command that runs while the caller does something else. guest_spawn() starts it and returns
+ * when it has been exec'd (or could not be: the errors of guest_run()). on_output is called from
+ * another thread. The process is the caller's, to be given to guest_process_free().
+ */
+struct guest_process;
+GUEST_API int guest_spawn(struct guest *guest, const struct guest_command *command,
+			  struct guest_process **ret_process, struct guest_error *err);
+
+/*
+ * Wait for its end, for at most timeout_ns (0: just look; UINT64_MAX: for ever). Returns 0, and
+ * then the result is the caller's as from guest_run(); -ETIMEDOUT (it still runs); -ESRCH (the
+ * result has been taken before); -EPIPE (the guest was lost, see guest_run()); or what else
+ * guest_run() gives.
+ */
+GUEST_API int guest_wait(struct guest_process *process, uint64_t timeout_ns,
+			 struct guest_result *ret_result, struct guest_error *err);
+
+/*
+ * An fd that becomes readable when the command has ended, and stays so: for poll(2) and event
+ * loops. It is the process's: not to be read or closed.
+ */
+GUEST_API int guest_process_fd(const struct guest_process *process);
+
+/*
+ * Send a signal to the command itself (as kill(2) to its main process), or end it with all that it
+ * started, with the cause GUEST_CANCELLED. From any thread, while another is in guest_wait().
+ * Return 0, -ESRCH (it has ended), -EINVAL (signal), -EPIPE (the guest is lost).
+ */
+GUEST_API int guest_kill(struct guest_process *process, int signal, struct guest_error *err);
+GUEST_API int guest_cancel(struct guest_process *process, struct guest_error *err);
+
+/* Cancel it if it runs, wait for its end, and free it. NULL-safe. */
+GUEST_API void guest_process_free(struct guest_process *process);
 
 /* Free what a result owns and zero it, except for its size. NULL-safe and twice-safe. */
 GUEST_API void guest_result_clear(struct guest_result *result);
@@ -319,6 +451,61 @@ GUEST_API void guest_result_clear(struct guest_result *result);
  * kernel outlived its kill).
  */
 GUEST_API int guest_shutdown(struct guest *guest, struct guest_error *err);
+
+/*
+ * Stop all commands of a guest where they are, and let them go on. Time-outs go on running
+ * meanwhile; commands that are started on a paused guest wait. By cgroup.freeze; without a group of
+ * its own, by SIGSTOP and SIGCONT, which the guest's shells may notice. Return 0, -ECHILD, -EPIPE,
+ * -ETIMEDOUT (a process that is stuck in the kernel does not stop).
+ */
+GUEST_API int guest_pause(struct guest *guest, struct guest_error *err);
+GUEST_API int guest_resume(struct guest *guest, struct guest_error *err);
+
+#define GUEST_LIMIT_KEEP UINT64_MAX /* leave this limit as it is */
+
+/* Limits as in guest_config. guest_limits_init() sets each to GUEST_LIMIT_KEEP, io_max to NULL. */
+struct guest_limits {
+	uint32_t size;
+	uint32_t flags; /* 0 */
+	uint64_t memory_bytes, memory_high_bytes;
+	uint64_t pids_max;
+	uint64_t cpu_quota, cpu_weight;
+	const char *io_max; /* NULL: leave as it is */
+};
+
+GUEST_API int guest_limits_init(struct guest_limits *limits, size_t size);
+
+/*
+ * Change the limits of a guest while it runs. With a group of its own they hold at once, for all
+ * commands; memory_bytes below what is in use kills. A guest without one that is given its first
+ * limit gets one for the commands that are started from then on. Returns 0, -EINVAL, -E2BIG,
+ * -EOPNOTSUPP (nothing here enforces it), -ECHILD, -EPIPE.
+ */
+GUEST_API int guest_set_limits(struct guest *guest, const struct guest_limits *limits,
+			       struct guest_error *err);
+
+/* What guest_info() tells. The caller sets `size`. */
+struct guest_info {
+	uint32_t size;
+	uint32_t running; /* commands that run now */
+	/* GUEST_ENFORCED_* for the limits on the guest */
+	uint32_t memory_enforced, memory_high_enforced, pids_enforced, cpu_enforced,
+		cpu_weight_enforced, io_enforced;
+	const char *cgroup; /* directory of its group, valid until guest_shutdown(); NULL: none */
+	/* limits in force; 0: none */
+	uint64_t memory_bytes, memory_high_bytes, pids_max, cpu_quota, cpu_weight;
+	uint64_t writable_bytes, writable_inodes;
+	/* used so far, by all commands that have ended (and by those that run, where a group tells)
+	 */
+	uint64_t commands, cpu_ns, wall_ns, output_bytes, written_bytes;
+	/* in use now */
+	uint64_t memory_now_bytes, memory_peak_bytes; /* 0: not known (needs cgroup v2) */
+	uint64_t processes_now;			      /* the same */
+	uint64_t writable_used_bytes, writable_used_inodes;
+};
+
+/* Tell about a guest. Returns 0, -EINVAL, -ECHILD, -EPIPE, -ETIMEDOUT. */
+GUEST_API int guest_info(struct guest *guest, struct guest_info *ret_info, struct guest_error *err);
 
 /*
  * Give back what is kept for later guests: unpacked templates that no live guest uses, and the
@@ -355,6 +542,9 @@ GUEST_API const char *guest_stage_name(int32_t stage);
 
 /* "exited", "timed out", ... for guest_result.cause; "unknown" for anything else. Static. */
 GUEST_API const char *guest_cause_name(uint32_t cause);
+
+/* "cgroup2", "sampled", ... for GUEST_ENFORCED_*; "unknown" for anything else. Static. */
+GUEST_API const char *guest_enforcer_name(uint32_t enforcer);
 
 /* What the embedded rootfs is, one line: "python 2026-01-31 (Debian 12.9), 19 MB". Static. */
 GUEST_API const char *guest_rootfs_description(void);

@@ -34,6 +34,7 @@ static const char *const stage_names[] = {
 	[GUEST_STAGE_PROTOCOL] = "protocol",
 	[GUEST_STAGE_CGROUP] = "cgroup",
 	[GUEST_STAGE_LIMITS] = "limits",
+	[GUEST_STAGE_BUDGET] = "budget",
 };
 
 const char *guest_stage_name(int32_t stage)

@@ -4,6 +4,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -140,4 +143,19 @@ int fd_sealed_copy(const char *name, const void *data, size_t size, bool executa
 	if (r < 0)
 		fd_close(&fd);
 	return r < 0 ? r : fd;
+}
+
+pid_t fd_pidfd_number(int pidfd)
+{
+	char path[48], text[512], *at;
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	fd_close(&fd);
+	text[n < 0 ? 0 : n] = '\0';
+	at = strstr(text, "\nPid:");
+	return at ? (pid_t)strtol(at + strlen("\nPid:"), NULL, 10) : -1;
 }

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 /* Close *fd if it is one, and set it to -EBADF. Keeps errno. */
 void fd_close(int *fd);
@@ -29,6 +30,9 @@ int fd_write_all(int fd, const void *data, size_t size);
  * Write a string to an existing file below `dir`, in one write(2), as procfs demands. 0 or -errno.
  */
 int fd_write_file_at(int dir, const char *path, const char *text);
+
+/* The number of a pidfd's process in this PID namespace; -1: it is dead, or not seen here. */
+pid_t fd_pidfd_number(int pidfd);
 
 /* A memfd that holds a copy of data and can no longer be changed; or -errno. `executable`: it will
  * be exec'd. */

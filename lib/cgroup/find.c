@@ -11,74 +11,80 @@
 #include "base/error.h"
 #include "cgroup/cgroup.h"
 
-/* The target of the first mount of type cgroup2 (a hybrid host has it beside version 1), or NULL.
+#define CGROUP_FILE_MAX 16384 /* /proc/self/cgroup: a line for each hierarchy */
+
+bool cgroup_parse_own(const char *text, char *path, size_t size)
+{
+	/* version 2 is the hierarchy with the number 0 and no controllers, cgroups(7) */
+	while (text && strncmp(text, "0::/", 4) != 0) {
+		text = strchr(text, '\n');
+		text = text ? text + 1 : NULL;
+	}
+	if (!text)
+		return false;
+	text += 3;
+	if (strcspn(text, "\n") >= size)
+		return false;
+	snprintf(path, size, "%.*s", (int)strcspn(text, "\n"), text);
+	return true;
+}
+
+static int read_own(char *path, size_t size)
+{
+	cleanup_fd int fd = open("/proc/self/cgroup", O_RDONLY | O_CLOEXEC);
+	cleanup_free char *text = calloc(1, CGROUP_FILE_MAX);
+
+	if (!text)
+		return -ENOMEM;
+	if (fd < 0)
+		return -errno;
+	if (read(fd, text, CGROUP_FILE_MAX - 1) < 0)
+		return -errno;
+	return cgroup_parse_own(text, path, size) ? 0 : -ENOENT;
+}
+
+/*
+ * The first mount of type cgroup2 (a hybrid host has it beside version 1). A container may see a
+ * part of the hierarchy only: then the mount's root is not "/", and /proc/self/cgroup counts from
+ * above it.
  */
-static char *find_mount(void)
+static int find_mount(struct cgroup_place *place)
 {
 	struct libmnt_table *table = mnt_new_table_from_file("/proc/self/mountinfo");
 	struct libmnt_iter *iter = mnt_new_iter(MNT_ITER_FORWARD);
 	struct libmnt_fs *fs;
-	char *target = NULL;
+	int r = table && iter ? 0 : -ENOMEM;
 
-	while (table && iter && !target && mnt_table_next_fs(table, iter, &fs) == 0)
-		if (mnt_fs_match_fstype(fs, "cgroup2"))
-			target = strdup(mnt_fs_get_target(fs));
+	while (r == 0 && !place->mount[0] && mnt_table_next_fs(table, iter, &fs) == 0) {
+		const char *root = mnt_fs_get_root(fs), *target = mnt_fs_get_target(fs);
+		size_t length = root ? strlen(root) : 0;
+
+		if (!mnt_fs_match_fstype(fs, "cgroup2") || !target ||
+		    strlen(target) >= sizeof(place->mount))
+			continue;
+		strcpy(place->mount, target);
+		if (length > 1 && strncmp(place->own, root, length) == 0 &&
+		    (place->own[length] == '/' || !place->own[length]))
+			memmove(place->own, place->own + length, strlen(place->own + length) + 1);
+	}
 	mnt_free_iter(iter);
 	mnt_unref_table(table);
-	return target;
-}
-
-/* The line "0::/path" of /proc/self/cgroup. */
-static bool own_path(char *path, size_t size)
-{
-	FILE *file = fopen("/proc/self/cgroup", "re");
-	bool found = false;
-
-	if (!file)
-		return false;
-	while (!found && fgets(path, (int)size, file)) {
-		if (strncmp(path, "0::/", 4) != 0)
-			continue;
-		path[strcspn(path, "\n")] = '\0';
-		memmove(path, path + 3, strlen(path + 3) + 1);
-		found = true;
-	}
-	fclose(file);
-	return found;
-}
-
-static void read_controllers(struct cgroup_place *place, int dir)
-{
-	cleanup_fd int fd = openat(dir, "cgroup.controllers", O_RDONLY | O_CLOEXEC);
-	char text[256] = "", *rest = text, *name;
-
-	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
-		return;
-	while ((name = strsep(&rest, " \n"))) {
-		place->memory |= strcmp(name, "memory") == 0;
-		place->pids |= strcmp(name, "pids") == 0;
-		place->cpu |= strcmp(name, "cpu") == 0;
-	}
+	return r;
 }
 
 int cgroup_find(struct cgroup_place *place, struct guest_error *err)
 {
-	cleanup_free char *mount = find_mount();
-	char own[2048];
-	int dir;
+	int r;
 
-	*place = (struct cgroup_place){ 0 };
-	if (!mount || !own_path(own, sizeof(own)))
+	*place = (struct cgroup_place){ .mount = "" };
+	r = read_own(place->own, sizeof(place->own));
+	if (r == 0)
+		r = find_mount(place);
+	if (r == -ENOENT) /* version 1 only, or no /proc */
 		return 0;
-	if (snprintf(place->path, sizeof(place->path), "%s%s", mount,
-		     strcmp(own, "/") == 0 ? "" : own) >= (int)sizeof(place->path))
-		return error_make(err, ENAMETOOLONG, GUEST_STAGE_CGROUP, "cgroup path");
-	dir = open(place->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (dir < 0)
-		return error_make(err, errno, GUEST_STAGE_CGROUP, "%.150s", place->path);
-	read_controllers(place, dir);
-	place->writable = faccessat(dir, ".", W_OK, AT_EACCESS) == 0 &&
-			  faccessat(dir, "cgroup.subtree_control", W_OK, AT_EACCESS) == 0;
-	fd_close(&dir);
+	if (r < 0)
+		return error_make(err, -r, GUEST_STAGE_CGROUP, "looking for cgroup2");
+	if (strcmp(place->own, "/") == 0)
+		place->own[0] = '\0';
 	return 0;
 }

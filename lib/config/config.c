@@ -14,8 +14,12 @@
 #define WRITABLE_INODES_MIN 64 /* a guest's own directories need some */
 #define HOSTNAME_MAX 64	       /* __NEW_UTS_LEN */
 
-#define CONFIG_FLAGS (GUEST_NO_SECCOMP | GUEST_BEST_EFFORT)
-#define COMMAND_FLAGS (GUEST_TRUNCATE_OUTPUT | GUEST_MERGE_STDERR | GUEST_NO_CAPTURE)
+#define CPU_WEIGHT_MAX 10000
+#define MEMORY_MIN (1 << 20) /* less holds no program */
+
+#define CONFIG_FLAGS (GUEST_NO_SECCOMP | GUEST_BEST_EFFORT | GUEST_CGROUP | GUEST_MOVE_HOST)
+#define COMMAND_FLAGS \
+	(GUEST_TRUNCATE_OUTPUT | GUEST_MERGE_STDERR | GUEST_NO_CAPTURE | GUEST_KEEP_BACKGROUND)
 
 /* Fill the caller's struct, of whatever size, with the first bytes of the defaults. */
 static int init_struct(void *to, size_t size, const void *defaults, size_t known)
@@ -56,6 +60,39 @@ int guest_command_init(struct guest_command *command, size_t size)
 	};
 
 	return init_struct(command, size, &defaults, sizeof(defaults));
+}
+
+int guest_limits_init(struct guest_limits *limits, size_t size)
+{
+	const struct guest_limits defaults = {
+		.memory_bytes = GUEST_LIMIT_KEEP,
+		.memory_high_bytes = GUEST_LIMIT_KEEP,
+		.pids_max = GUEST_LIMIT_KEEP,
+		.cpu_quota = GUEST_LIMIT_KEEP,
+		.cpu_weight = GUEST_LIMIT_KEEP,
+	};
+
+	return init_struct(limits, size, &defaults, sizeof(defaults));
+}
+
+int config_read_limits(struct guest_limits *limits, const struct guest_limits *from,
+		       struct guest_error *err)
+{
+	int r;
+
+	if (!from)
+		return error_text(err, EINVAL, GUEST_STAGE_CONFIG, "limits is NULL");
+	guest_limits_init(limits, sizeof(*limits));
+	r = config_copy_in(limits, sizeof(*limits), from, "guest_limits", err);
+	if (r < 0)
+		return r;
+	if (limits->flags)
+		return error_text(err, EINVAL, GUEST_STAGE_CONFIG, "unknown flags %#x",
+				  limits->flags);
+	if (limits->cpu_weight > CPU_WEIGHT_MAX && limits->cpu_weight != GUEST_LIMIT_KEEP)
+		return error_text(err, EINVAL, GUEST_STAGE_CONFIG, "cpu_weight is above %d",
+				  CPU_WEIGHT_MAX);
+	return 0;
 }
 
 int config_copy_in(void *to, size_t known, const void *from, const char *name,
@@ -99,16 +136,17 @@ static uint64_t or_default(uint64_t value, uint64_t default_value)
 	return value ? value : default_value;
 }
 
-/* Limits that need a cgroup. */
-static int check_limits(struct guest_config *config, struct guest_error *err)
+static int check_limits(const struct guest_config *config, struct guest_error *err)
 {
-	if (config->flags & GUEST_BEST_EFFORT)
-		return 0;
-	if (config->memory_bytes || config->pids_max || config->cpu_quota)
-		return error_text(
-			err, EOPNOTSUPP, GUEST_STAGE_LIMITS,
-			"nothing here enforces memory_bytes, pids_max or cpu_quota; leave them 0, or set "
-			"GUEST_BEST_EFFORT to go without");
+	if (config->cpu_weight > CPU_WEIGHT_MAX)
+		return error_text(err, EINVAL, GUEST_STAGE_CONFIG, "cpu_weight is above %d",
+				  CPU_WEIGHT_MAX);
+	if (config->memory_bytes > 0 && config->memory_bytes < MEMORY_MIN)
+		return error_text(err, EINVAL, GUEST_STAGE_CONFIG, "memory_bytes is below %d",
+				  MEMORY_MIN);
+	if (config->cgroup_parent && config->cgroup_parent[0] != '/')
+		return error_text(err, EINVAL, GUEST_STAGE_CONFIG,
+				  "cgroup_parent is not an absolute path");
 	return 0;
 }
 

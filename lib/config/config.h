@@ -28,6 +28,9 @@ int config_read(struct guest_config *config, const struct guest_config *from,
 int config_read_command(struct guest_command *command, const struct guest_command *from,
 			struct guest_error *err);
 
+int config_read_limits(struct guest_limits *limits, const struct guest_limits *from,
+		       struct guest_error *err);
+
 /* What the text of guest_config.capabilities says, as bit masks. NULL: the default for this uid. */
 int config_read_capabilities(const char *text, uint32_t uid, uint64_t *ret_permitted,
 			     uint64_t *ret_inheritable, struct guest_error *err);

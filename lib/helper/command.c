@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -15,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/fd.h"
 #include "base/sys.h"
 #include "helper/helper.h"
 
@@ -38,12 +40,26 @@ static void set_stdio(const struct command *command)
 	sys_close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
 }
 
-/* The link text of the cgroup namespace that clone() gave to this command alone. */
+/* Only where clone3(2) could not do it: this takes the kernel much longer. */
+static void enter_cgroup(const struct command *command)
+{
+	int r = fd_write_file_at(command->cgroup, "cgroup.procs", "0");
+
+	if (r < 0)
+		fail(command, -r, GUEST_STAGE_CGROUP, "entering the command's group");
+}
+
+/* A cgroup namespace of its own, whose root is its group; its link text is known to the holder. */
 static void leave_marker(const struct command *command)
 {
 	char *marker = command->slot->marker;
-	ssize_t n = readlinkat(command->proc, "self/ns/cgroup", marker, COMMAND_MARKER_SIZE - 1);
+	ssize_t n;
 
+	if (command->cgroup >= 0 && !command->in_cgroup)
+		enter_cgroup(command);
+	if (!command->in_namespace && unshare(CLONE_NEWCGROUP) < 0)
+		fail(command, errno, GUEST_STAGE_CGROUP, "cgroup namespace");
+	n = readlinkat(command->proc, "self/ns/cgroup", marker, COMMAND_MARKER_SIZE - 1);
 	marker[n < 0 ? 0 : n] = '\0';
 }
 
@@ -68,14 +84,16 @@ static void set_capabilities(const struct command *command)
 			fail(command, errno, GUEST_STAGE_CAPABILITIES, "ambient set");
 }
 
-static void keep_in_cgroup_namespace(const struct command *command)
+/* What the holder may and its commands may not: leave the cgroup namespace, and clone3(2). */
+static void confine(const struct command *command)
 {
 	struct guest_error err = { .size = sizeof(err) };
+	bool marker = command->holder->capabilities >> CAP_SYS_ADMIN & 1;
 
-	if (!(command->holder->capabilities >> CAP_SYS_ADMIN & 1))
+	if (!marker && !command->holder->has_clone3)
 		return;
-	if (confine_seccomp(CONFINE_MARKER, &err) < 0)
-		fail(command, err.sys_errno, GUEST_STAGE_SECCOMP, "marker");
+	if (confine_seccomp(marker ? CONFINE_MARKER : CONFINE_CLONE3, &err) < 0)
+		fail(command, err.sys_errno, GUEST_STAGE_SECCOMP, "command");
 }
 
 static void set_credentials(const struct command *command)
@@ -91,16 +109,38 @@ static void set_credentials(const struct command *command)
 	set_capabilities(command);
 }
 
+static void set_limit(const struct command *command, int resource, uint64_t soft, uint64_t hard)
+{
+	const struct rlimit limit = { soft, hard };
+
+	if (hard > 0 && setrlimit(resource, &limit) < 0)
+		fail(command, errno, GUEST_STAGE_RLIMIT, "setrlimit");
+}
+
+static uint64_t lower(uint64_t own, uint64_t guests)
+{
+	return own > 0 && own < guests ? own : guests;
+}
+
 static void set_limits(const struct command *command)
 {
-	const struct rlimit files = { command->holder->nofile_soft, command->holder->nofile_hard };
+	const struct wire_run_limits *limits = command->limits;
+	const struct holder *holder = command->holder;
+	/* should we come too late with our own look at it, the kernel does not */
+	uint64_t seconds = limits->cpu_ns ? limits->cpu_ns / 1000000000 + 2 : 0;
 
-	if (setrlimit(RLIMIT_NOFILE, &files) < 0)
-		fail(command, errno, GUEST_STAGE_RLIMIT, "RLIMIT_NOFILE");
+	set_limit(command, RLIMIT_NOFILE, lower(limits->open_files, holder->nofile_soft),
+		  lower(limits->open_files, holder->nofile_hard));
+	set_limit(command, RLIMIT_AS, limits->address_space, limits->address_space);
+	set_limit(command, RLIMIT_DATA, limits->data, limits->data);
+	set_limit(command, RLIMIT_FSIZE, limits->file_size, limits->file_size);
+	set_limit(command, RLIMIT_CPU, seconds, seconds);
+	set_limit(command, RLIMIT_NPROC, holder->limits.processes, holder->limits.processes);
 }
 
 static void execute(const struct command *command, const char *file)
 {
+	command->slot->exec_ns = sys_now_ns();
 	__atomic_store_n(&command->slot->state, COMMAND_EXECUTING, __ATOMIC_RELEASE);
 	execve(file, command->argv, command->envp);
 }
@@ -139,10 +179,12 @@ __attribute__((noreturn)) void command_exec(const struct command *command)
 	int errnum;
 
 	setsid();
+	if (command->holder->paused)
+		raise(SIGSTOP); /* until the others go on */
 	leave_marker(command);
 	set_stdio(command);
 	set_limits(command);
-	keep_in_cgroup_namespace(command);
+	confine(command);
 	set_credentials(command);
 	if (chdir(command->cwd) < 0)
 		fail(command, errno, GUEST_STAGE_CHDIR, command->cwd);

@@ -14,6 +14,14 @@ static const struct sock_filter filter_default[] = {
 #include "filter_default.inc"
 };
 
+static const struct sock_filter filter_holder[] = {
+#include "filter_holder.inc"
+};
+
+static const struct sock_filter filter_clone3[] = {
+#include "filter_clone3.inc"
+};
+
 static const struct sock_filter filter_minimal[] = {
 #include "filter_minimal.inc"
 };
@@ -46,6 +54,8 @@ int confine_seccomp(enum confine_filter filter, struct guest_error *err)
 {
 	const struct sock_fprog programs[] = {
 		[CONFINE_DEFAULT] = PROGRAM(filter_default),
+		[CONFINE_HOLDER] = PROGRAM(filter_holder),
+		[CONFINE_CLONE3] = PROGRAM(filter_clone3),
 		[CONFINE_MINIMAL] = PROGRAM(filter_minimal),
 		[CONFINE_MARKER] = PROGRAM(filter_marker),
 	};

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 
 #include "guest/guest.h"
@@ -128,6 +129,7 @@ int mounts_apply(const struct holder_plan *plan, int root, struct guest_error *e
 /* What a command tells its holder before exec, in a page that they share. */
 struct command_slot {
 	uint32_t state;			  /* enum command_state */
+	uint64_t exec_ns;		  /* CLOCK_MONOTONIC before its exec */
 	char marker[COMMAND_MARKER_SIZE]; /* the link text of its cgroup namespace */
 };
 
@@ -144,6 +146,10 @@ struct command {
 	int stdio[3];
 	int socket; /* the run socket, for a failure's report */
 	int proc;
+	int cgroup;	   /* its control group, or -EBADF */
+	bool in_cgroup;	   /* it was born there */
+	bool in_namespace; /* it was born in a cgroup namespace of its own */
+	const struct wire_run_limits *limits;
 	struct command_slot *slot;
 	const struct holder *holder;
 };
@@ -157,6 +163,15 @@ struct run {
 	int socket;
 	struct command_slot *slot;
 	bool killed;
+	bool keep_background;
+	int cgroup; /* or -EBADF */
+	struct wire_run_limits limits;
+	uint32_t cause; /* GUEST_* for which we have killed it */
+	uint32_t seen;	/* GUEST_SEEN_* */
+	uint64_t written_bytes;
+	/* watched: CPU time of those that are dead and were not waited for; of all; and the most */
+	uint64_t cpu_dead_ns, cpu_ns, memory_peak, processes_peak;
+	uint64_t memory, processes; /* at the last look */
 };
 
 struct holder {
@@ -166,10 +181,18 @@ struct holder {
 	int children; /* the list of our own, in procfs; or -1 */
 	int signals;  /* signalfd of SIGCHLD */
 	int null;     /* /dev/null, read-only */
+	int io;	      /* our own I/O counts, in procfs; -EBADF: not wanted */
 	uint32_t uid, gid;
 	bool many_ids;
 	uint32_t nofile_soft, nofile_hard;
 	uint64_t capabilities, inheritable;
+	struct wire_limits limits;
+	uint64_t next_sample;  /* CLOCK_MONOTONIC */
+	uint64_t cpu_ended_ns; /* CPU time of commands that have ended, where that is watched */
+	uint32_t samples;
+	bool has_clone3; /* and its commands must not */
+	bool background; /* something that a command left running is there, and shall be */
+	bool paused;	 /* by SIGSTOP */
 	struct command_slot *slots;
 	struct run *runs;
 };
@@ -177,18 +200,47 @@ struct holder {
 /* Start what a WIRE_RUN asks for. Takes over the fds; tells the host about failures itself. */
 void run_start(struct holder *holder, const struct wire_run *message, int *fds, size_t fds_count);
 
-/* A message, or the end, on a run's socket: kill the run. */
-void run_cancel(struct holder *holder, struct run *run);
+/* A message, or the end, on a run's socket: a signal, or kill the run. */
+void run_serve(struct holder *holder, struct run *run);
 
-/* Reap all that has died. */
-void run_reap(struct holder *holder);
+/* Kill a run, for a reason of ours (GUEST_*), or 0. */
+void run_kill(struct holder *holder, struct run *run, uint32_t cause);
+
+/* Reap what has died. True if more of it may be there. */
+bool run_reap(struct holder *holder);
 
 /*
- * Kill all that a run has started, when its main process is dead, and reap it. Other runs'
- * processes are told apart by their cgroup namespace, of which each run has one of its own. False
- * if something is stuck in the kernel; it dies when it leaves it.
+ * Kill all that a run has started, when its main process is dead, and reap it. Where it has no
+ * control group, other runs' processes are told apart by their cgroup namespace, of which each run
+ * has one of its own. False if something is stuck in the kernel; it dies when it leaves it.
  */
-bool sweep_run(const struct holder *holder, const struct run *run);
+bool sweep_run(const struct holder *holder, struct run *run);
+
+/* The run that a process belongs to; NULL if none, or not to be told. */
+struct run *sweep_owner(const struct holder *holder, pid_t pid);
+
+/* The CPU time in a wait4(2). */
+uint64_t run_cpu_ns(const struct rusage *usage);
+
+/* --- sample.c: limits that no control group enforces --- */
+
+/* poll(2)'s time-out until the next look: -1 if there is nothing to be looked at. */
+int sample_timeout(const struct holder *holder);
+
+/* Look, if it is time, and kill what exceeds a limit. */
+void sample_look(struct holder *holder);
+
+/* A last look at a run, when it has ended. `cpu_ns`: as wait4(2) told of its main process. */
+void sample_end(struct holder *holder, struct run *run, uint64_t cpu_ns);
+
+/* Are the guest's bytes or inodes used up? */
+bool sample_disk_is_full(void);
+
+/* --- janitor.c --- */
+
+/* Remove a control group when the host is gone, or has closed the socket. */
+__attribute__((noreturn)) void janitor_main(const struct wire_janitor *message, int *fds,
+					    size_t fds_count);
 
 /* --- confine.c: what processes must not do --- */
 
@@ -197,6 +249,8 @@ int confine_bounding_set(uint64_t keep, struct guest_error *err);
 
 enum confine_filter {
 	CONFINE_DEFAULT,
+	CONFINE_HOLDER,	 /* the default, but with clone3(2); its commands get CONFINE_CLONE3 */
+	CONFINE_CLONE3,	 /* besides that: no clone3(2) */
 	CONFINE_MINIMAL, /* only what keeps prlimit(2) off other processes */
 	CONFINE_MARKER,	 /* besides one of those: no other cgroup namespace */
 };

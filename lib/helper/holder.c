@@ -19,6 +19,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -28,6 +29,7 @@
 
 static union {
 	struct wire_run run;
+	struct wire_ask ask;
 	char bytes[WIRE_MAX];
 } message;
 
@@ -73,6 +75,7 @@ static int confine(const struct holder_plan *plan, struct guest_error *err)
 	if (r < 0)
 		return r;
 	return confine_seccomp(plan->create->flags & WIRE_CREATE_NO_SECCOMP ? CONFINE_MINIMAL :
+			       plan->create->flags & WIRE_CREATE_CGROUP	    ? CONFINE_HOLDER :
 									      CONFINE_DEFAULT,
 			       err);
 }
@@ -110,6 +113,9 @@ static int setup(struct holder *holder, const struct holder_plan *plan, struct g
 	prctl(PR_SET_NAME, "guest-holder");
 	sys_close_range((unsigned int)plan->keeper->guest_fds, ~0U, 0);
 	wait_for_go(plan);
+	if (plan->create->flags & WIRE_CREATE_COUNT_WRITTEN)
+		holder->io =
+			fd_above_stdio(openat(plan->keeper->proc, "self/io", O_RDONLY | O_CLOEXEC));
 	/* nobody may look into us from here on; the keeper has opened what it needs */
 	prctl(PR_SET_DUMPABLE, 0);
 	r = name_and_network(plan, err);
@@ -122,6 +128,35 @@ static int setup(struct holder *holder, const struct holder_plan *plan, struct g
 	return r < 0 ? r : confine(plan, err);
 }
 
+/* Something that the host wants to know of the guest, or done to all of it. */
+static void answer(struct holder *holder, const struct wire_ask *ask, int socket)
+{
+	struct wire_report report = { 0 };
+	struct statfs fs;
+
+	switch (ask->question) {
+	case WIRE_ASK_PAUSE:
+		holder->paused = true;
+		kill(-1, SIGSTOP);
+		break;
+	case WIRE_ASK_RESUME:
+		holder->paused = false;
+		kill(-1, SIGCONT);
+		break;
+	case WIRE_ASK_LIMITS:
+		holder->limits = ask->limits;
+		holder->next_sample = 0;
+		break;
+	default:
+		break;
+	}
+	if (statfs("/", &fs) == 0) {
+		report.writable_used_bytes = (fs.f_blocks - fs.f_bfree) * (uint64_t)fs.f_bsize;
+		report.writable_used_inodes = fs.f_files - fs.f_ffree;
+	}
+	(void)wire_send(socket, &report, sizeof(report), WIRE_REPORT, NULL, 0, 1);
+}
+
 static void serve(struct holder *holder)
 {
 	int fds[WIRE_FDS_MAX], r;
@@ -132,16 +167,18 @@ static void serve(struct holder *holder)
 		run_start(holder, &message.run, fds, fds_count);
 	else if (r == WIRE_SHUTDOWN || r == -EPIPE)
 		_exit(0);
-	else if (r >= 0)
+	if (r == WIRE_ASK && fds_count == 1 && message.ask.header.size == sizeof(message.ask))
+		answer(holder, &message.ask, fds[0]);
+	if (r >= 0 && r != WIRE_RUN)
 		wire_close_fds(fds, fds_count);
 }
 
 #define HOLDER_FDS 3
 
 /*
- * What is there to be heard: the host, dead children, the host's end, and on each run's socket that
- * it shall end. By poll(2), since what epoll(7) watches counts against a quota of the user, which a
- * guest can use up.
+ * What is there to be heard: the host, dead children, the host's end, and on each run's socket
+ * signals for it, or that it shall end. By poll(2), since what epoll(7) watches counts against a
+ * quota of the user, which a guest can use up.
  */
 static nfds_t fill_poll(const struct holder *holder, struct pollfd *fds)
 {
@@ -160,23 +197,26 @@ __attribute__((noreturn)) static void holder_loop(struct holder *holder)
 	static struct pollfd fds[HOLDER_FDS + RUN_SLOTS];
 	struct signalfd_siginfo info;
 
+	bool more_dead = false;
+
 	for (;;) {
 		struct run *run;
 		nfds_t n;
 
-		if (poll(fds, fill_poll(holder, fds), -1) < 0)
+		if (poll(fds, fill_poll(holder, fds), more_dead ? 0 : sample_timeout(holder)) < 0)
 			continue;
 		if (fds[2].revents)
 			_exit(0);
 		for (run = holder->runs, n = HOLDER_FDS; run; run = run->next, n++)
 			if (fds[n].revents)
-				run_cancel(holder, run);
-		if (fds[1].revents) {
+				run_serve(holder, run);
+		if (fds[1].revents || more_dead) {
 			(void)!read(holder->signals, &info, sizeof(info));
-			run_reap(holder);
+			more_dead = run_reap(holder);
 		}
 		if (fds[0].revents)
 			serve(holder);
+		sample_look(holder);
 	}
 }
 
@@ -192,6 +232,10 @@ __attribute__((noreturn)) void holder_main(const struct holder_plan *plan)
 		.nofile_hard = plan->create->nofile_hard,
 		.capabilities = plan->create->capabilities,
 		.inheritable = plan->create->inheritable,
+		.limits = plan->create->limits,
+		.io = -EBADF,
+		.has_clone3 = (plan->create->flags & WIRE_CREATE_CGROUP) &&
+			      !(plan->create->flags & WIRE_CREATE_NO_SECCOMP),
 	};
 	int self;
 

@@ -25,6 +25,7 @@
 
 static union {
 	struct wire_start start;
+	struct wire_janitor janitor;
 	char bytes[WIRE_MAX];
 } message;
 
@@ -196,10 +197,27 @@ struct launch {
 	struct keeper keeper;
 };
 
+/* The host has put the keeper where it shall be, or is gone. */
+static int wait_for_host(struct guest_error *err)
+{
+	struct wire_plain plain;
+	int fds[WIRE_FDS_MAX];
+	size_t count = 0;
+	int r = wire_receive(HELPER_CONTROL_FD, &plain, sizeof(plain), fds, &count, 0);
+
+	wire_close_fds(fds, count);
+	return r == WIRE_GO ? 0 : error_text(err, EPIPE, GUEST_STAGE_HELPER, "the host is gone");
+}
+
 /* Clone the keeper, write its maps, tell it to go on. */
 static int launch_once(struct launch *launch, struct guest_error *err)
 {
-	struct wire_keeper answer = { .ids_count = launch->keeper.map.ids_count };
+	const struct idmap *map = &launch->keeper.map;
+	struct wire_keeper answer = {
+		.ids_count = map->ids_count,
+		.uid = map->lines[0].outside,
+		.gid = map->gid_outside[0],
+	};
 	int go[2], fds[2] = { -1, -1 }, tree = -EBADF, proc, r;
 	struct wire_plain plain;
 	char path[32];
@@ -216,6 +234,7 @@ static int launch_once(struct launch *launch, struct guest_error *err)
 			    go[1]);
 	}
 	close(go[1]);
+	answer.pid = pid;
 	proc = open_own_proc(err);
 	r = proc < 0 ? proc : idmap_write(&launch->keeper.map, proc, pid, err);
 	if (r == 0 && launch->keeper.map.privileged) {
@@ -229,6 +248,8 @@ static int launch_once(struct launch *launch, struct guest_error *err)
 	if (r == 0)
 		r = wire_send(launch->keeper.control, &answer, sizeof(answer), WIRE_KEEPER, fds,
 			      fds[1] >= 0 ? 2 : 1, 0);
+	if (r == 0)
+		r = wait_for_host(err);
 	if (r == 0)
 		r = wire_send(go[0], &plain, sizeof(plain), WIRE_READY, &tree, tree >= 0 ? 1 : 0,
 			      0);
@@ -250,6 +271,8 @@ int main(void)
 
 	normalise();
 	r = wire_receive(HELPER_CONTROL_FD, &message, sizeof(message), fds, &fds_count, 0);
+	if (r == WIRE_JANITOR)
+		janitor_main(&message.janitor, fds, fds_count);
 	if (r != WIRE_START || fds_count < 2)
 		return 1;
 	launch.start = &message.start;

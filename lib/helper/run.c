@@ -9,9 +9,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -21,6 +23,10 @@
 #include "base/fd.h"
 #include "base/sys.h"
 #include "helper/helper.h"
+
+/* A storm of forks brings orphans faster than they can be reaped; the host wants to be heard, too.
+ */
+#define REAPED_AT_ONCE 64
 
 /* A request, taken apart. Owns its fds, the mapping, and the vector. */
 struct request {
@@ -33,6 +39,7 @@ struct request {
 	int ours[3];   /* the ends that the command gets; not owned where they are among fds */
 	int theirs[2]; /* the host's ends of captured output */
 	bool own[3];
+	int cgroup; /* of the command; among fds, or -EBADF */
 };
 
 static int map_strings(struct request *request, struct guest_error *err)
@@ -116,27 +123,36 @@ static int make_pipe(const struct holder *holder, struct request *request, int s
 	return 0;
 }
 
-static int prepare_stdio(const struct holder *holder, struct request *request,
-			 struct guest_error *err)
+/* The next fd that came with the request, if its flag says that it did. */
+static int next_fd(const struct request *request, size_t *at, uint32_t flag)
 {
+	if (!(request->message->flags & flag) || *at >= request->fds_count)
+		return -EBADF;
+	return request->fds[(*at)++];
+}
+
+static int sort_fds(const struct holder *holder, struct request *request, struct guest_error *err)
+{
+	const uint32_t with_fd[] = { WIRE_RUN_STDIN,  WIRE_RUN_STDOUT, WIRE_RUN_STDERR,
+				     WIRE_RUN_CGROUP, WIRE_RUN_EXEC,   WIRE_RUN_MEMFD };
 	const struct wire_run *message = request->message;
-	size_t at = 1;
-	size_t want = 1 + !!message->has_stdin + !!message->has_stdout + !!message->has_stderr +
-		      !!(message->flags & WIRE_RUN_MEMFD);
+	size_t at = 1, want = 1;
 	int r = 0;
 
+	for (size_t i = 0; i < sizeof(with_fd) / sizeof(with_fd[0]); i++)
+		want += !!(message->flags & with_fd[i]);
 	if (want != request->fds_count)
 		return error_text(err, EPROTO, GUEST_STAGE_PROTOCOL, "fds");
-	request->ours[0] = message->has_stdin ? request->fds[at++] : holder->null;
-	if (message->has_stdout)
-		request->ours[1] = request->fds[at++];
-	else
+	for (int i = 0; i < 3; i++)
+		request->ours[i] = next_fd(request, &at, with_fd[i]);
+	request->cgroup = next_fd(request, &at, WIRE_RUN_CGROUP);
+	if (request->ours[0] < 0)
+		request->ours[0] = holder->null;
+	if (request->ours[1] < 0)
 		r = make_pipe(holder, request, 1, err);
 	if (message->flags & WIRE_RUN_MERGE_STDERR)
 		request->ours[2] = request->ours[1];
-	else if (message->has_stderr)
-		request->ours[2] = request->fds[at++];
-	else if (r == 0)
+	else if (request->ours[2] < 0 && r == 0)
 		r = make_pipe(holder, request, 2, err);
 	return r;
 }
@@ -174,6 +190,7 @@ static struct command_slot *take_slot(struct command_slot *slots)
 			continue;
 		slots[i].state = COMMAND_STARTING;
 		slots[i].marker[0] = '\0';
+		slots[i].exec_ns = 0;
 		return &slots[i];
 	}
 	return NULL;
@@ -190,7 +207,30 @@ static void run_free(struct holder *holder, struct run *run)
 	if (run->slot)
 		run->slot->state = COMMAND_FREE;
 	fd_close(&run->socket);
+	fd_close(&run->cgroup);
 	free(run);
+}
+
+/*
+ * Into its control group in one step, so that nothing of it runs outside. The cgroup namespace must
+ * then be made in there. Before Linux 5.7, or where a container's filter hides clone3(2), the
+ * command goes there itself.
+ */
+static pid_t fork_command(struct command *command)
+{
+	struct clone_args args = { .flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD };
+	pid_t pid;
+
+	command->in_cgroup = command->cgroup >= 0;
+	if (command->in_cgroup) {
+		args.cgroup = (uint64_t)command->cgroup;
+		pid = sys_clone3(&args);
+		if (pid >= 0 || errno == EAGAIN || errno == ENOMEM)
+			return pid;
+	}
+	command->in_cgroup = false;
+	command->in_namespace = command->cgroup < 0;
+	return sys_clone((command->in_namespace ? CLONE_NEWCGROUP : 0) | SIGCHLD, NULL);
 }
 
 /* Fork the command; the run is in the list afterwards. */
@@ -202,31 +242,43 @@ static int launch(struct holder *holder, struct run *run, struct command *comman
 		return error_text(err, EAGAIN, GUEST_STAGE_FORK, "%d commands run already",
 				  RUN_SLOTS);
 	command->slot = run->slot;
-	run->pid = sys_clone(CLONE_NEWCGROUP | SIGCHLD, NULL);
+	run->pid = fork_command(command);
 	if (run->pid == 0)
 		command_exec(command);
 	if (run->pid < 0)
 		return error_make(err, errno, GUEST_STAGE_FORK, "command");
 	run->next = holder->runs;
 	holder->runs = run;
+	holder->next_sample = 0;
 	return 0;
 }
 
 static int start(struct holder *holder, struct request *request, struct run *run,
 		 struct guest_error *err)
 {
-	struct command command = { .holder = holder, .proc = holder->proc, .socket = run->socket };
+	struct command command = {
+		.holder = holder,
+		.proc = holder->proc,
+		.socket = run->socket,
+		.limits = &run->limits,
+	};
 	int r = read_strings(request, &command, err);
 
 	if (r == 0)
-		r = prepare_stdio(holder, request, err);
+		r = sort_fds(holder, request, err);
 	if (r < 0)
 		return r;
 	memcpy(command.stdio, request->ours, sizeof(command.stdio));
+	command.cgroup = request->cgroup;
+	run->limits = request->message->limits;
+	run->keep_background = request->message->flags & WIRE_RUN_KEEP_BACKGROUND;
 	r = send_started(request, run->socket);
 	if (r < 0)
 		return error_make(err, -r, GUEST_STAGE_PIPE, "handing stdio over");
-	return launch(holder, run, &command, err);
+	r = launch(holder, run, &command, err);
+	if (r == 0 && request->cgroup >= 0)
+		run->cgroup = fcntl(request->cgroup, F_DUPFD_CLOEXEC, 3);
+	return r;
 }
 
 void run_start(struct holder *holder, const struct wire_run *message, int *fds, size_t fds_count)
@@ -238,6 +290,7 @@ void run_start(struct holder *holder, const struct wire_run *message, int *fds, 
 		.fds_count = fds_count,
 		.ours = { -EBADF, -EBADF, -EBADF },
 		.theirs = { -EBADF, -EBADF },
+		.cgroup = -EBADF,
 	};
 	struct run *run = calloc(1, sizeof(*run));
 
@@ -246,6 +299,7 @@ void run_start(struct holder *holder, const struct wire_run *message, int *fds, 
 		wire_send_failed(fds[0], &err);
 	} else {
 		run->socket = fd_move(&fds[0]);
+		run->cgroup = -EBADF;
 		if (start(holder, &request, run, &err) < 0) {
 			wire_send_failed(run->socket, &err);
 			run_free(holder, run);
@@ -254,16 +308,46 @@ void run_start(struct holder *holder, const struct wire_run *message, int *fds, 
 	request_clear(&request);
 }
 
-void run_cancel(struct holder *holder, struct run *run)
+void run_kill(struct holder *holder, struct run *run, uint32_t cause)
 {
+	if (run->killed)
+		return;
 	run->killed = true;
+	run->cause = cause;
+	if (run->cgroup >= 0 && fd_write_file_at(run->cgroup, "cgroup.kill", "1") == 0)
+		return;
 	/* alone, all at once; else the others of this run follow when its main process is reaped */
-	kill(holder->runs == run && !run->next ? -1 : run->pid, SIGKILL);
+	if (holder->runs == run && !run->next && !holder->background)
+		kill(-1, SIGKILL);
+	else
+		kill(run->pid, SIGKILL);
+}
+
+void run_serve(struct holder *holder, struct run *run)
+{
+	union {
+		struct wire_signal signal;
+		struct wire_plain plain;
+	} message;
+	int fds[WIRE_FDS_MAX], r;
+	size_t count = 0;
+
+	r = wire_receive(run->socket, &message, sizeof(message), fds, &count, 1);
+	wire_close_fds(fds, count);
+	if (r == WIRE_SIGNAL && message.signal.header.size == sizeof(message.signal))
+		kill(run->pid, message.signal.signal); /* not reaped yet, or it would not be here */
+	else if (r != -EAGAIN)
+		run_kill(holder, run, 0);
 }
 
 static uint64_t timeval_ns(const struct timeval *time)
 {
 	return (uint64_t)time->tv_sec * 1000000000U + (uint64_t)time->tv_usec * 1000U;
+}
+
+uint64_t run_cpu_ns(const struct rusage *usage)
+{
+	return timeval_ns(&usage->ru_utime) + timeval_ns(&usage->ru_stime);
 }
 
 static void finish(struct holder *holder, struct run *run, int status, const struct rusage *usage)
@@ -273,10 +357,22 @@ static void finish(struct holder *holder, struct run *run, int status, const str
 		.user_ns = timeval_ns(&usage->ru_utime),
 		.system_ns = timeval_ns(&usage->ru_stime),
 		.max_rss_bytes = (uint64_t)usage->ru_maxrss * 1024,
+		.minor_faults = (uint64_t)usage->ru_minflt,
+		.major_faults = (uint64_t)usage->ru_majflt,
+		.exec_ns = run->slot->exec_ns,
+		.written_bytes = run->written_bytes,
 	};
 
-	if (!sweep_run(holder, run))
+	if (run->keep_background && !run->killed)
+		holder->background = true;
+	else if (!sweep_run(holder, run))
 		ended.flags |= WIRE_ENDED_STUCK;
+	sample_end(holder, run, run_cpu_ns(usage));
+	ended.cause = run->cause;
+	ended.seen = run->seen;
+	ended.cpu_ns = run->cpu_ns;
+	ended.memory_peak = run->memory_peak;
+	ended.processes_peak = run->processes_peak;
 	(void)wire_send(run->socket, &ended, sizeof(ended), WIRE_ENDED, NULL, 0, 1);
 	run_free(holder, run);
 }
@@ -290,21 +386,69 @@ static struct run *find_run(const struct holder *holder, pid_t pid)
 	return run;
 }
 
-void run_reap(struct holder *holder)
+/* What our children have written, those that they have waited for included: the kernel adds it to
+ * our own when we reap them. */
+static uint64_t read_written(const struct holder *holder)
 {
+	char text[512], *at;
+	ssize_t n = pread(holder->io, text, sizeof(text) - 1, 0);
+
+	text[n < 0 ? 0 : n] = '\0';
+	at = strstr(text, "wchar: "); /* proc(5) */
+	return at ? strtoull(at + strlen("wchar: "), NULL, 10) : 0;
+}
+
+/* The run that an orphan's usage counts for, if anything is counted. */
+static struct run *orphans_owner(const struct holder *holder, pid_t pid)
+{
+	bool counted = holder->limits.cpu_ns > 0 || holder->io >= 0;
+
+	for (const struct run *run = holder->runs; run && !counted; run = run->next)
+		counted = run->limits.cpu_ns > 0;
+	return counted ? sweep_owner(holder, pid) : NULL;
+}
+
+/* Reap one that is dead. False if there is none. */
+static bool reap_one(struct holder *holder)
+{
+	siginfo_t info = { 0 };
+	struct run *run, *owner;
 	struct rusage usage;
+	uint64_t written;
 	int status;
-	pid_t pid;
 
-	while ((pid = wait4(-1, &status, WNOHANG | WUNTRACED | __WALL, &usage)) > 0) {
-		struct run *run = find_run(holder, pid);
-
-		if (!run) /* an orphan that its run has left us */
-			continue;
-		if (!WIFSTOPPED(status))
-			finish(holder, run, status, &usage);
-		else if (__atomic_load_n(&run->slot->state, __ATOMIC_ACQUIRE) == COMMAND_STARTING)
-			kill(pid, SIGCONT); /* another of the guest's processes stopped it before
-					       its exec */
+	if (waitid(P_ALL, 0, &info, WEXITED | WSTOPPED | WNOHANG | WNOWAIT | __WALL) < 0) {
+		if (errno == ECHILD)
+			holder->background = false;
+		return false;
 	}
+	if (info.si_pid == 0)
+		return false;
+	run = find_run(holder, info.si_pid);
+	owner = run ? run : orphans_owner(holder, info.si_pid);
+	written = owner && holder->io >= 0 ? read_written(holder) : 0;
+	if (wait4(info.si_pid, &status, WNOHANG | WUNTRACED | __WALL, &usage) <= 0)
+		return true;
+	if (owner && holder->io >= 0)
+		owner->written_bytes += read_written(holder) - written;
+	if (WIFSTOPPED(status)) {
+		/* another of the guest's processes stopped it before its exec */
+		if (run && !holder->paused &&
+		    __atomic_load_n(&run->slot->state, __ATOMIC_ACQUIRE) == COMMAND_STARTING)
+			kill(run->pid, SIGCONT);
+		return true;
+	}
+	if (run)
+		finish(holder, run, status, &usage);
+	else if (owner) /* an orphan, whose run still goes on */
+		owner->cpu_dead_ns += run_cpu_ns(&usage);
+	return true;
+}
+
+bool run_reap(struct holder *holder)
+{
+	for (int i = 0; i < REAPED_AT_ONCE; i++)
+		if (!reap_one(holder))
+			return false;
+	return true;
 }

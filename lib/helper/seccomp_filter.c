@@ -3,7 +3,7 @@
  * Runs at build time: prints a seccomp filter as the initialisers of an array of struct
  * sock_filter.
  *
- *     seccomp_filter default|minimal|marker
+ *     seccomp_filter default|holder|clone3|minimal|marker
  *
  * The filter is a deny list that answers with an errno, never a kill, so that programs can do
  * without what they do not get. Every process of a guest has it, the holder too once it is set up.
@@ -100,7 +100,6 @@ static const char *const denied[] = {
 };
 
 static const char *const absent[] = {
-	"clone3",
 	"io_uring_setup",
 	"io_uring_enter",
 	"io_uring_register",
@@ -235,12 +234,14 @@ int main(int argc, char **argv)
 	/* a foreign table has prlimit too, and a filter for just one table would not see it */
 	seccomp_attr_set(context, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(ENOSYS));
 	seccomp_attr_set(context, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-	if (strcmp(kind, "marker") == 0) {
+	if (strcmp(kind, "marker") == 0)
 		fill_marker(context);
-	} else {
+	else if (strcmp(kind, "clone3") != 0)
 		fill_minimal(context);
-	}
-	if (strcmp(kind, "default") == 0) {
+	/* a holder that puts its commands into control groups needs it, and takes it from them */
+	if (strcmp(kind, "default") == 0 || strcmp(kind, "clone3") == 0)
+		deny_always(context, "clone3", ENOSYS);
+	if (strcmp(kind, "default") == 0 || strcmp(kind, "holder") == 0) {
 		fill_default(context);
 		print_newest_check();
 	}

@@ -2,8 +2,10 @@
 /*
  * Killing what a command leaves behind.
  *
- * If no other command runs, all processes of the PID namespace are its: kill(-1), which is atomic
- * against fork, and reap until there is no child. Else its processes are known by the cgroup
+ * Its control group, if it has one, kills all that is in it (cgroup.kill), whatever forks.
+ *
+ * Else, if no other command runs, all processes of the PID namespace are its: kill(-1), which is
+ * atomic against fork, and reap until there is no child. Else its processes are known by the cgroup
  * namespace in which they were born (a command cannot make another without CAP_SYS_ADMIN). They
  * fork while we look, so: stop everything at once, kill the members until none is left, and let
  * the others go on.
@@ -35,17 +37,42 @@
 #define SWEEP_TIMEOUT_NS 2000000000ULL
 #define LOOKS 100 /* a storm that has not been met by then is fast, but there */
 
-static bool sweep_alone(const struct holder *holder)
+/* False if it cannot be done that way: before Linux 5.14. */
+static bool sweep_group(const struct run *run, bool *done)
+{
+	uint64_t deadline = sys_now_ns() + SWEEP_TIMEOUT_NS;
+	bool killed = false;
+
+	for (;;) {
+		char text[128] = "";
+		int fd = openat(run->cgroup, "cgroup.events", O_RDONLY | O_CLOEXEC);
+		ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+
+		fd_close(&fd);
+		*done = n > 0 && strstr(text, "populated 0");
+		if (*done || (killed && sys_now_ns() >= deadline))
+			return true;
+		if (!killed && fd_write_file_at(run->cgroup, "cgroup.kill", "1") < 0)
+			return false;
+		killed = true;
+		usleep(SWEEP_PAUSE_US);
+	}
+}
+
+static bool sweep_alone(const struct holder *holder, struct run *run)
 {
 	struct pollfd dead = { .fd = holder->signals, .events = POLLIN };
 	uint64_t deadline = sys_now_ns() + SWEEP_TIMEOUT_NS;
 	struct signalfd_siginfo info;
 
 	while (sys_now_ns() < deadline) {
-		pid_t pid = waitpid(-1, NULL, WNOHANG | __WALL);
+		struct rusage usage;
+		pid_t pid = wait4(-1, NULL, WNOHANG | __WALL, &usage);
 
-		if (pid > 0)
+		if (pid > 0) {
+			run->cpu_dead_ns += run_cpu_ns(&usage);
 			continue;
+		}
 		if (pid < 0) /* ECHILD: every descendant is dead */
 			return true;
 		kill(-1, SIGKILL);
@@ -85,11 +112,9 @@ enum kinship {
  * A process that executes what it may not read cannot be looked into. It is told by its session:
  * each command begins one. What has left that is nobody's, and not spared.
  */
-static enum kinship kinship_by_session(const struct holder *holder, const struct run *gone,
-				       pid_t pid)
+static pid_t read_session(const struct holder *holder, pid_t pid, char *state)
 {
 	char path[32], text[512], *at;
-	pid_t session = 0;
 	ssize_t n;
 	int fd;
 
@@ -99,21 +124,61 @@ static enum kinship kinship_by_session(const struct holder *holder, const struct
 	fd_close(&fd);
 	text[n < 0 ? 0 : n] = '\0';
 	at = strrchr(text, ')'); /* "PID (NAME) STATE PPID PGRP SESSION ...", proc(5) */
-	if (!at || at[1] != ' ' || at[2] == 'Z' || at[2] == 'X')
-		return DEAD;
+	*state = at && at[1] == ' ' ? at[2] : 'X';
+	if (*state == 'X')
+		return 0;
 	at += 3;
-	for (int field = 0; field < 3; field++)
-		session = (pid_t)strtol(at, &at, 10);
+	for (int field = 0; field < 2; field++)
+		strtol(at, &at, 10);
+	return (pid_t)strtol(at, &at, 10);
+}
+
+static enum kinship kinship_by_session(const struct holder *holder, const struct run *gone,
+				       pid_t pid)
+{
+	char state;
+	pid_t session = read_session(holder, pid, &state);
+
+	if (state == 'Z' || state == 'X')
+		return DEAD;
 	return session != gone->pid && is_main(holder, session) ? STRANGER : MEMBER;
+}
+
+static ssize_t read_marker(const struct holder *holder, pid_t pid, char *marker)
+{
+	char path[48];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "%d/ns/cgroup", pid);
+	n = readlinkat(holder->proc, path, marker, COMMAND_MARKER_SIZE - 1);
+	marker[n < 0 ? 0 : n] = '\0';
+	return n;
+}
+
+struct run *sweep_owner(const struct holder *holder, pid_t pid)
+{
+	char marker[COMMAND_MARKER_SIZE], state;
+	struct run *run = holder->runs;
+	pid_t session;
+
+	if (run && !run->next && !holder->background)
+		return run;
+	if (read_marker(holder, pid, marker) > 0) {
+		while (run && strcmp(run->slot->marker, marker) != 0)
+			run = run->next;
+		return run;
+	}
+	session = read_session(holder, pid, &state); /* the dead have no namespaces any more */
+	while (run && run->pid != session)
+		run = run->next;
+	return run;
 }
 
 static enum kinship kinship(const struct holder *holder, const struct run *gone, pid_t pid)
 {
-	char path[48], marker[COMMAND_MARKER_SIZE] = "";
-	ssize_t n;
+	char marker[COMMAND_MARKER_SIZE];
+	ssize_t n = read_marker(holder, pid, marker);
 
-	snprintf(path, sizeof(path), "%d/ns/cgroup", pid);
-	n = readlinkat(holder->proc, path, marker, sizeof(marker) - 1);
 	if (n < 0 && errno == EACCES && is_main(holder, pid))
 		return STRANGER; /* before its exec */
 	if (n < 0)
@@ -234,14 +299,20 @@ static bool sweep_among_others(const struct holder *holder, const struct run *go
 	}
 	kill(-1, SIGSTOP);
 	done = kill_stopped(holder, gone, directory);
-	kill(-1, SIGCONT);
+	(void)look(holder, gone); /* reaps them, before they count for another */
+	if (!holder->paused)
+		kill(-1, SIGCONT);
 	closedir(directory);
 	return done;
 }
 
-bool sweep_run(const struct holder *holder, const struct run *run)
+bool sweep_run(const struct holder *holder, struct run *run)
 {
-	if (holder->runs == run && !run->next)
-		return sweep_alone(holder);
+	bool done;
+
+	if (run->cgroup >= 0 && sweep_group(run, &done))
+		return done;
+	if (holder->runs == run && !run->next && !holder->background)
+		return sweep_alone(holder, run);
 	return sweep_among_others(holder, run);
 }

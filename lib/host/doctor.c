@@ -13,7 +13,6 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
-#include "cgroup/cgroup.h"
 #include "config/config.h"
 #include "host/host.h"
 #include "payload/payload.h"
@@ -156,9 +155,16 @@ static int open_tiny_rootfs(struct guest_error *err)
 	return fd < 0 ? error_make(err, -fd, GUEST_STAGE_HELPER, "memfd") : fd;
 }
 
-/* Make a guest, and start in it a command that is not there: that it is looked for is what we want
- * to see. */
-static int try_guest(uint32_t *ret_ids_count, struct guest_error *err)
+/* What the trial guest was given. */
+struct trial {
+	uint32_t ids_count;
+	struct limits limits;
+	struct guest_error no_group; /* why it has no control group */
+};
+
+/* Make a guest with every limit, and start in it a command that is not there: that it is looked for
+ * is what we want to see. */
+static int try_guest(struct trial *trial, struct guest_error *err)
 {
 	const char *const argv[] = { "/nothing", NULL };
 	struct guest_command command;
@@ -171,13 +177,19 @@ static int try_guest(uint32_t *ret_ids_count, struct guest_error *err)
 		return fd;
 	guest_config_init(&config, sizeof(config));
 	config.rootfs_fd = fd;
+	config.flags = GUEST_BEST_EFFORT;
+	config.memory_bytes = 256 << 20;
+	config.pids_max = 64;
+	config.cpu_quota = 1000;
 	r = config_read(&checked, &config, err);
 	if (r == 0)
 		r = host_guest_create(&guest, &checked, err);
 	fd_close(&fd);
 	if (r < 0)
 		return r;
-	*ret_ids_count = guest->keeper->ids_count;
+	trial->ids_count = guest->keeper->ids_count;
+	trial->limits = guest->limits;
+	trial->no_group = guest->keeper->group.error;
 	keeper_retire(guest->keeper); /* its rootfs is of no use to anybody else */
 	guest_command_init(&command, sizeof(command));
 	command.argv = argv;
@@ -191,23 +203,44 @@ static int try_guest(uint32_t *ret_ids_count, struct guest_error *err)
 	return r;
 }
 
+/* What the guest was given, which had asked for all of it. */
+static void tell_limits(struct walk *walk, const struct trial *trial)
+{
+	const struct guest_error *no_group = &trial->no_group;
+	const struct limits *limits = &trial->limits;
+	char detail[256];
+
+	if (no_group->code < 0)
+		tell(walk, GUEST_FINDING_NOTE, "cgroup2", no_group->message,
+		     "systemd-run --user --scope -p Delegate=yes PROGRAM, or name a cgroup_parent; "
+		     "without it limits are sampled, and there are none on the rate of CPU and I/O");
+	else
+		tell(walk, GUEST_FINDING_OK, "cgroup2", "groups for guests can be made", "");
+	snprintf(detail, sizeof(detail), "memory: %s, processes: %s, CPU: %s",
+		 guest_enforcer_name(limits->memory), guest_enforcer_name(limits->pids),
+		 guest_enforcer_name(limits->cpu));
+	tell(walk, limits->cpu ? GUEST_FINDING_OK : GUEST_FINDING_NOTE, "limits", detail, "");
+}
+
 static void walk_steps(struct walk *walk)
 {
 	struct guest_error err = { .size = sizeof(err) };
-	uint32_t ids_count = 0;
+	struct trial trial = { .ids_count = 0 };
 	size_t failed;
 
-	try_guest(&ids_count, &err);
+	try_guest(&trial, &err);
 	failed = failed_step(&err);
 	for (size_t i = 0; i < failed; i++)
 		if (steps[i].detail)
 			tell(walk, GUEST_FINDING_OK, steps[i].name, steps[i].detail, "");
-		else if (ids_count > 0)
-			tell_id_map(walk, ids_count);
+		else if (trial.ids_count > 0)
+			tell_id_map(walk, trial.ids_count);
 		else
 			tell(walk, GUEST_FINDING_OK, steps[i].name, "ids can be mapped", "");
 	if (failed < STEPS)
 		tell_failure(walk, steps[failed].name, &err);
+	else
+		tell_limits(walk, &trial);
 }
 
 /* What can be had without swapping, page cache included; 0 if the kernel does not tell. */
@@ -239,34 +272,6 @@ static void look_at_memory(struct walk *walk)
 		     "");
 }
 
-static void look_at_cgroups(struct walk *walk)
-{
-	struct guest_error err = { .size = sizeof(err) };
-	struct cgroup_place place;
-	char detail[256];
-
-	if (cgroup_find(&place, &err) < 0) {
-		tell(walk, GUEST_FINDING_NOTE, "cgroup2", err.message, "");
-		return;
-	}
-	if (!place.path[0]) {
-		tell(walk, GUEST_FINDING_NOTE, "cgroup2", "no cgroup2 file system is mounted",
-		     "mount -t cgroup2 none /sys/fs/cgroup, or boot with systemd.unified_cgroup_hierarchy=1");
-		return;
-	}
-	snprintf(detail, sizeof(detail), "%.150s is %s; controllers:%s%s%s%s", place.path,
-		 place.writable ? "writable" : "not writable", place.memory ? " memory" : "",
-		 place.pids ? " pids" : "", place.cpu ? " cpu" : "",
-		 place.memory || place.pids || place.cpu ? "" : " none");
-	if (place.writable && place.memory && place.pids && place.cpu)
-		tell(walk, GUEST_FINDING_OK, "cgroup2", detail, "");
-	else
-		tell(walk, GUEST_FINDING_NOTE, "cgroup2", detail,
-		     place.writable ?
-			     "the controllers are in use by cgroup v1, or not delegated to this group" :
-			     "have it delegated: systemd-run --user --scope -p Delegate=yes PROGRAM");
-}
-
 int guest_doctor(int (*on_finding)(void *user_data, const struct guest_finding *finding),
 		 void *user_data, struct guest_error *err)
 {
@@ -281,7 +286,6 @@ int guest_doctor(int (*on_finding)(void *user_data, const struct guest_finding *
 	look_at_kernel(&walk);
 	walk_steps(&walk);
 	look_at_memory(&walk);
-	look_at_cgroups(&walk);
 	errno = saved;
 	return walk.failed;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -42,13 +43,22 @@ static int add_resolv_conf(struct request *request, struct guest_error *err)
 	return request_add_string(request, text, err);
 }
 
-static int fill_create(struct request *request, const struct guest_config *config,
-		       const struct keeper *keeper, struct guest_error *err)
+/* What the guest may write counts against its memory, too: it shall run out of the former first. */
+static uint64_t writable_bytes(const struct guest_config *config)
 {
+	if (config->memory_bytes > 0 && config->writable_bytes >= config->memory_bytes)
+		return config->memory_bytes / 2;
+	return config->writable_bytes;
+}
+
+static int fill_create(struct request *request, const struct guest_config *config,
+		       struct guest *guest, struct guest_error *err)
+{
+	const struct keeper *keeper = guest->keeper;
 	struct wire_create values = {
 		.uid = config->uid,
 		.gid = config->gid,
-		.writable_bytes = config->writable_bytes,
+		.writable_bytes = guest->writable_bytes,
 		.writable_inodes = config->writable_inodes,
 	};
 	bool host_network = config->network == GUEST_NETWORK_HOST;
@@ -61,6 +71,10 @@ static int fill_create(struct request *request, const struct guest_config *confi
 	file_limits(&values);
 	r = config_read_capabilities(config->capabilities, config->uid, &values.capabilities,
 				     &values.inheritable, err);
+	if (r < 0)
+		return r;
+	guest->has_setuid = values.capabilities >> CAP_SETUID & 1;
+	r = limits_init(guest, config, &values.limits, err);
 	if (r < 0)
 		return r;
 	/* the mounts come first: their array lies right behind the struct */
@@ -79,6 +93,8 @@ static int fill_create(struct request *request, const struct guest_config *confi
 	}
 	values.flags = (host_network ? 0 : WIRE_CREATE_NET) |
 		       (config->flags & GUEST_NO_SECCOMP ? WIRE_CREATE_NO_SECCOMP : 0) |
+		       (guest->limits.dir >= 0 ? WIRE_CREATE_CGROUP : 0) |
+		       (config->budget_written_bytes ? WIRE_CREATE_COUNT_WRITTEN : 0) |
 		       ((struct wire_create *)request->bytes)->flags;
 	/* the embedded rootfs has these files for a guest called "guest", without a network */
 	if (!keeper->rootfs.embedded || host_network || strcmp(config->hostname, "guest") != 0)
@@ -132,7 +148,7 @@ static int create_once(struct guest *guest, const struct guest_config *config,
 	if (guest->socket < 0 || theirs < 0)
 		r = error_make(err, errno, GUEST_STAGE_HELPER, "socketpair");
 	if (r == 0)
-		r = fill_create(&request, config, guest->keeper, err);
+		r = fill_create(&request, config, guest, err);
 	if (r == 0) {
 		r = host_send(guest->keeper->control, &request, WIRE_CREATE,
 			      sys_now_ns() + READY_TIMEOUT_NS);
@@ -142,20 +158,24 @@ static int create_once(struct guest *guest, const struct guest_config *config,
 	request_clear(&request);
 	if (r == 0)
 		r = receive_ready(guest, err);
-	if (r < 0)
+	if (r < 0) {
 		fd_close(&guest->socket);
+		limits_end(guest);
+		limits_free(guest);
+	}
 	return r;
 }
 
 /* With a keeper that is there, or a new one. One that has failed us is not asked again. */
 static int create(struct guest *guest, const struct guest_config *config, struct guest_error *err)
 {
+	const struct group_wish wish = limits_wish(config);
 	struct host_rootfs rootfs;
 	int r;
 
 	r = host_rootfs_open(&rootfs, config, err);
 	if (r == 0)
-		r = keeper_get(&guest->keeper, &rootfs, err);
+		r = keeper_get(&guest->keeper, &rootfs, &wish, err);
 	host_rootfs_close(&rootfs);
 	if (r < 0)
 		return r;
@@ -175,24 +195,43 @@ int host_guest_create(struct guest **ret_guest, const struct guest_config *confi
 
 	if (!guest)
 		return error_make(err, ENOMEM, GUEST_STAGE_MEMORY, "guest");
+	guest->references = 1;
 	guest->owner = host_process();
 	guest->uid = config->uid;
-	guest->socket = guest->pidfd = -EBADF;
+	guest->writable_bytes = writable_bytes(config);
+	guest->writable_inodes = config->writable_inodes;
+	guest->socket = guest->pidfd = guest->limits.dir = -EBADF;
+	pthread_mutex_init(&guest->lock, NULL);
 	r = create(guest, config, err);
 	/* a second time, if the keeper had been killed or was older than a mount */
 	if (r == -EPIPE || r == -ESTALE)
 		r = create(guest, config, err);
-	if (r == 0)
+	if (r == 0) {
+		guest->made_at = sys_now_ns();
+		budget_init(&guest->budget, config);
 		*ret_guest = take_pointer(guest);
+	}
 	return r;
+}
+
+void host_guest_put(struct guest *guest)
+{
+	if (__atomic_sub_fetch(&guest->references, 1, __ATOMIC_ACQ_REL) > 0)
+		return;
+	fd_close(&guest->socket);
+	fd_close(&guest->pidfd);
+	limits_free(guest);
+	pthread_mutex_destroy(&guest->lock);
+	free(guest);
 }
 
 int host_guest_end(struct guest *guest, struct guest_error *err)
 {
 	int r;
 
+	/* commands that others wait for may still use the socket: it is closed with the last one */
 	(void)wire_send_plain(guest->socket, WIRE_SHUTDOWN);
-	fd_close(&guest->socket);
+	shutdown(guest->socket, SHUT_RDWR);
 	/* PID 1 is dead when all others of its namespace are */
 	r = host_wait_dead(guest->pidfd);
 	if (r == -ETIMEDOUT)
@@ -201,8 +240,9 @@ int host_guest_end(struct guest *guest, struct guest_error *err)
 			"a process of the guest is stuck in the kernel (a hung network file system?)");
 	else if (r < 0)
 		error_make(err, -r, GUEST_STAGE_HANDLE, "waiting for the guest's end");
-	fd_close(&guest->pidfd);
+	limits_end(guest);
 	keeper_put(guest->keeper);
-	free(guest);
+	guest->keeper = NULL;
+	host_guest_put(guest);
 	return r;
 }

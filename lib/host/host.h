@@ -7,11 +7,13 @@
 #ifndef GUEST_HOST_HOST_H
 #define GUEST_HOST_HOST_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 
+#include "cgroup/cgroup.h"
 #include "guest/guest.h"
 #include "wire/wire.h"
 
@@ -44,6 +46,46 @@ int host_launch(int *ret_pidfd, struct guest_error *err);
 /* Wait until a child is gone, whoever reaps it; at once if it is no child. Closes the pidfd. */
 void host_launch_wait(int *pidfd);
 
+/* --- group.c: the control groups of a keeper --- */
+
+struct keeper;
+
+/* What a guest wants of them. */
+struct group_wish {
+	bool wanted;	    /* any at all */
+	const char *parent; /* guest_config.cgroup_parent */
+	uint32_t controllers;
+	bool may_move_host;
+};
+
+struct group_tree {
+	pthread_mutex_t lock;
+	char *parent;		  /* named by the caller; NULL: found */
+	struct cgroup_tree tree;  /* tree.dir is -EBADF before it is made */
+	int janitor;		  /* its control socket */
+	uint32_t made;		  /* groups for guests so far */
+	struct guest_error error; /* why it could not be made; code 0: not tried */
+	uint32_t failed;	  /* with these controllers */
+	bool failed_moving;	  /* though it could have moved this process */
+};
+
+int group_init(struct group_tree *group, const char *parent);
+
+/* Make it if it is not there, with these controllers. 0, or -EOPNOTSUPP with the reasons. */
+int group_get(struct keeper *keeper, const struct group_wish *wish, struct guest_error *err);
+
+/* Make a group for a guest. Its fd, and its directory in ret_path (to be freed). */
+int group_make_guest(struct keeper *keeper, char **ret_path, struct guest_error *err);
+
+/* Remove a guest's, when its processes are dead. */
+void group_remove_guest(struct keeper *keeper, const char *path);
+
+/* When the keeper is dead. */
+void group_end(struct group_tree *group);
+
+/* Close the fds that a forked child has of it. */
+void group_forget(struct group_tree *group);
+
 /* --- keeper.c: the keepers of this process --- */
 
 struct keeper {
@@ -55,14 +97,20 @@ struct keeper {
 	int pidfd;
 	int user_ns; /* the keeper's, where this process is root; else -EBADF */
 	uint32_t ids_count;
+	pid_t pid; /* in this process's PID namespace */
+	uid_t uid; /* what its root is to the host */
+	gid_t gid;
 	struct guest_error error; /* why it could not be started */
+	struct group_tree group;
 };
 
 /*
  * The keeper for a rootfs: a running one, or a new one, which takes as long as the unpacking. The
- * caller is then one of its users. `rootfs` is not taken over.
+ * caller is then one of its users. `rootfs` is not taken over. `wish`: what its control groups
+ * shall be able to.
  */
-int keeper_get(struct keeper **ret_keeper, struct host_rootfs *rootfs, struct guest_error *err);
+int keeper_get(struct keeper **ret_keeper, struct host_rootfs *rootfs,
+	       const struct group_wish *wish, struct guest_error *err);
 
 /* No longer use it. It goes on, for later guests, unless it was retired. */
 void keeper_put(struct keeper *keeper);
@@ -75,18 +123,98 @@ void keeper_trim(void);
 
 /* --- guest.c: making and ending one --- */
 
+#define LIMITS_READY (1U << 31) /* groups of commands can be made */
+
+/* The limits on a guest, and GUEST_ENFORCED_* of each. */
+struct limits {
+	int dir;	   /* of its group, or -EBADF */
+	char *path;	   /* the same */
+	uint64_t commands; /* groups made in it; atomic */
+	bool best_effort, only_cgroup;
+	uint32_t enabled; /* controllers for groups of commands, and LIMITS_READY; atomic */
+	struct cgroup_limits values;
+	struct wire_limits wire;
+	uint32_t memory, memory_high, pids, cpu, cpu_weight, io;
+};
+
+/* Those on a command. */
+struct command_limits {
+	int dir; /* of its group, or -EBADF */
+	char name[32];
+	uint64_t pids_refused;		      /* in the guest's group, before it was started */
+	uint32_t memory, pids, cpu, cpu_time; /* GUEST_ENFORCED_* */
+};
+
+/* What a guest may use in its life, and has used. All atomic. */
+struct budget {
+	uint64_t commands, cpu_ns, wall_deadline, output_bytes, written_bytes; /* 0: no end */
+	uint64_t commands_used, cpu_used_ns, output_used, written_used;
+};
+
 struct guest {
-	uint64_t owner; /* host_process() of who made it */
+	uint32_t references; /* the handle's, and one for each command that was spawned */
+	uint64_t owner;	     /* host_process() of who made it */
 	struct keeper *keeper;
 	int socket;
 	int pidfd;  /* of the holder */
 	int broken; /* atomic: a process of it is stuck in the kernel */
 	uint32_t uid;
+	bool has_setuid;  /* its root may become other users */
+	uint32_t running; /* atomic: commands */
+	uint64_t made_at; /* CLOCK_MONOTONIC */
+	uint64_t writable_bytes, writable_inodes;
+	struct budget budget;
+	pthread_mutex_t lock; /* of what follows, where it is changed */
+	struct limits limits;
 };
 
 int host_guest_create(struct guest **ret_guest, const struct guest_config *config,
 		      struct guest_error *err);
 int host_guest_end(struct guest *guest, struct guest_error *err);
+
+/* Free it, with its fds, if nobody has it any more. */
+void host_guest_put(struct guest *guest);
+
+/* Ask its holder something (info.c). */
+int host_ask(struct guest *guest, enum wire_question question, const struct wire_limits *limits,
+	     struct wire_report *ret_report, struct guest_error *err);
+
+int host_pause(struct guest *guest, bool pause, struct guest_error *err);
+int host_info(struct guest *guest, struct guest_info *info, struct guest_error *err);
+
+/* --- budget.c --- */
+
+void budget_init(struct budget *budget, const struct guest_config *config);
+
+/* Take one command out of it. -EDQUOT if anything is spent. */
+int budget_take(struct budget *budget, struct guest_error *err);
+
+/* Count what has been used. True: within it. */
+bool budget_count(uint64_t *used, uint64_t allowed, uint64_t more);
+
+/* --- limits.c: what holds for a guest, and who sees to it --- */
+
+/* Make out how the limits of a config are enforced; make its group; fill in what is the holder's
+ * part. */
+int limits_init(struct guest *guest, const struct guest_config *config, struct wire_limits *wire,
+		struct guest_error *err);
+
+/* Remove its group; then close it, when nobody uses it any more. */
+void limits_end(struct guest *guest);
+void limits_free(struct guest *guest);
+int limits_set(struct guest *guest, const struct guest_limits *limits, struct guest_error *err);
+
+/* What a config wants of control groups. */
+struct group_wish limits_wish(const struct guest_config *config);
+
+/*
+ * A command's own limits: its group (fd in *ret_group, or -EBADF), and what is the holder's part.
+ * To be ended with limits_end_command().
+ */
+int limits_begin_command(struct guest *guest, const struct guest_command *command,
+			 struct command_limits *limits, struct wire_run_limits *wire,
+			 struct guest_error *err);
+void limits_end_command(struct guest *guest, struct command_limits *limits);
 
 /* --- mounts.c: what the host contributes to a guest's mounts --- */
 
@@ -116,10 +244,18 @@ int request_add_string(struct request *request, const char *string, struct guest
 /* Take over an fd; its index, or -E2BIG (closed). */
 int request_add_fd(struct request *request, int fd, struct guest_error *err);
 
-/* --- run.c, output.c --- */
+/* --- run.c, pump.c, spawn.c, output.c, info.c --- */
 
 int host_run(struct guest *guest, const struct guest_command *command, struct guest_result *result,
 	     struct guest_error *err);
+
+int spawn_start(struct guest *guest, const struct guest_command *command,
+		struct guest_process **ret_process, struct guest_error *err);
+int spawn_wait(struct guest_process *process, uint64_t timeout_ns, struct guest_result *result,
+	       struct guest_error *err);
+int spawn_fd(const struct guest_process *process);
+int spawn_signal(struct guest_process *process, int signal, bool cancel, struct guest_error *err);
+void spawn_free(struct guest_process *process);
 
 /* What arrives of one stream. */
 struct output {
@@ -129,6 +265,8 @@ struct output {
 	size_t size, capacity;
 	uint64_t total; /* bytes that arrived */
 	bool truncated;
+	bool over_budget;
+	struct budget *budget; /* of the guest */
 };
 
 enum output_event {
@@ -146,6 +284,40 @@ int output_drain(struct output *output, const struct guest_command *command);
 
 /* A NUL behind the data, which is never NULL then. */
 int output_finish(struct output *output);
+
+/* A run, from the request to its result. */
+struct pump {
+	struct guest *guest;
+	const struct guest_command *command;
+	int socket;
+	int exec;	/* closes at the command's exec; -EBADF: not asked for */
+	int wake;	/* not owned: readable when `cancelled` has changed */
+	int cancelled;	/* atomic */
+	int stdin_copy; /* of the memfd, for its offset */
+	struct output outputs[2];
+	struct command_limits limits;
+	uint64_t started, deadline;
+	uint32_t cause; /* ours: why we killed it; 0: we did not */
+	uint32_t seen;
+	int failure; /* -errno of ours that ends the run, after a kill */
+	bool over;   /* it has ended, as `ended` tells */
+	struct wire_ended ended;
+};
+
+/* --- run_request.c --- */
+int request_send_run(struct pump *pump, bool tell_exec, struct guest_error *err);
+
+/* Send the request. After a failure, and in the end, pump_clear(). */
+int pump_start(struct pump *pump, struct guest *guest, const struct guest_command *command,
+	       bool tell_exec, struct guest_error *err);
+
+/* Go on until the command has been exec'd (1, with `until_exec`) or has ended (0); or -errno. */
+int pump_go(struct pump *pump, bool until_exec, struct guest_error *err);
+
+/* After pump_go() or its failure `r`: the result. 0, or -errno; with -EPIPE there is a result, too.
+ */
+int pump_finish(struct pump *pump, int r, struct guest_result *result, struct guest_error *err);
+void pump_clear(struct pump *pump);
 
 /* --- process.c --- */
 

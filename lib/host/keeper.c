@@ -54,6 +54,7 @@ static void registry_forget(struct registry *registry)
 		fd_close(&keeper->control);
 		fd_close(&keeper->pidfd);
 		fd_close(&keeper->user_ns);
+		group_forget(&keeper->group);
 	}
 }
 
@@ -146,6 +147,9 @@ static int receive_answer(struct keeper *keeper, int wanted, uint64_t deadline,
 		keeper->pidfd = fds[0];
 		keeper->user_ns = count > 1 ? fds[1] : -EBADF;
 		keeper->ids_count = message.keeper.ids_count;
+		keeper->pid = message.keeper.pid;
+		keeper->uid = message.keeper.uid;
+		keeper->gid = message.keeper.gid;
 		return 0;
 	}
 	wire_close_fds(fds, count);
@@ -154,7 +158,8 @@ static int receive_answer(struct keeper *keeper, int wanted, uint64_t deadline,
 		       error_text(err, EPROTO, GUEST_STAGE_PROTOCOL, "message %d of the helper", r);
 }
 
-static int keeper_start(struct keeper *keeper, struct guest_error *err)
+static int keeper_start(struct keeper *keeper, const struct group_wish *wish,
+			struct guest_error *err)
 {
 	uint64_t deadline = sys_now_ns() + START_TIMEOUT_NS;
 	int launcher = -EBADF, r;
@@ -170,6 +175,15 @@ static int keeper_start(struct keeper *keeper, struct guest_error *err)
 	r = send_start(keeper, err);
 	if (r == 0)
 		r = receive_answer(keeper, WIRE_KEEPER, deadline, err);
+	/* before it has the template: that shall not count against this process's own limits. If it
+	   fails, limits_init() will say so. */
+	if (r == 0 && wish->wanted)
+		(void)group_get(keeper, wish, &(struct guest_error){ .code = 0 });
+	if (r == 0) {
+		r = wire_send_plain(keeper->control, WIRE_GO);
+		if (r < 0)
+			error_make(err, -r, GUEST_STAGE_HELPER, "talking to the helper");
+	}
 	if (r < 0)
 		fd_close(&keeper->control); /* then the launcher ends, if it has not yet */
 	host_launch_wait(&launcher);
@@ -187,16 +201,19 @@ static void keeper_free(struct keeper *keeper)
 		host_launch_wait(&keeper->pidfd); /* ours if we are PID 1 or a subreaper */
 	fd_close(&keeper->pidfd);
 	fd_close(&keeper->user_ns);
+	group_end(&keeper->group);
 	host_rootfs_close(&keeper->rootfs);
 	free(keeper);
 }
 
-static struct keeper *keeper_new(struct host_rootfs *rootfs)
+static struct keeper *keeper_new(struct host_rootfs *rootfs, const struct group_wish *wish)
 {
 	struct keeper *keeper = calloc(1, sizeof(*keeper));
 
-	if (!keeper)
+	if (!keeper || group_init(&keeper->group, wish->parent) < 0) {
+		free(keeper);
 		return NULL;
+	}
 	keeper->rootfs = *rootfs;
 	rootfs->fd = -EBADF;
 	rootfs->path = NULL;
@@ -205,14 +222,20 @@ static struct keeper *keeper_new(struct host_rootfs *rootfs)
 	return keeper;
 }
 
+static bool same_string(const char *a, const char *b)
+{
+	return a == b || (a && b && strcmp(a, b) == 0);
+}
+
 /* The first that is usable or will be. */
 static struct keeper *registry_find(const struct registry *registry,
-				    const struct host_rootfs *rootfs)
+				    const struct host_rootfs *rootfs, const char *parent)
 {
 	struct keeper *keeper = registry->keepers;
 
 	while (keeper &&
-	       (keeper->state > KEEPER_READY || !host_rootfs_same(&keeper->rootfs, rootfs)))
+	       (keeper->state > KEEPER_READY || !host_rootfs_same(&keeper->rootfs, rootfs) ||
+		!same_string(keeper->group.parent, parent)))
 		keeper = keeper->next;
 	return keeper;
 }
@@ -234,7 +257,8 @@ static struct keeper *unlink_unused(struct registry *registry, struct keeper *ke
 	return keeper;
 }
 
-int keeper_get(struct keeper **ret_keeper, struct host_rootfs *rootfs, struct guest_error *err)
+int keeper_get(struct keeper **ret_keeper, struct host_rootfs *rootfs,
+	       const struct group_wish *wish, struct guest_error *err)
 {
 	struct registry *registry = registry_get();
 	struct keeper *keeper;
@@ -243,7 +267,7 @@ int keeper_get(struct keeper **ret_keeper, struct host_rootfs *rootfs, struct gu
 	if (!registry)
 		return error_make(err, ENOMEM, GUEST_STAGE_MEMORY, "registry");
 	pthread_mutex_lock(&registry->lock);
-	keeper = registry_find(registry, rootfs);
+	keeper = registry_find(registry, rootfs, wish->parent);
 	if (keeper) {
 		keeper->users++;
 		while (keeper->state == KEEPER_STARTING)
@@ -253,7 +277,7 @@ int keeper_get(struct keeper **ret_keeper, struct host_rootfs *rootfs, struct gu
 			r = err->code;
 		}
 	} else {
-		keeper = keeper_new(rootfs);
+		keeper = keeper_new(rootfs, wish);
 		if (!keeper) {
 			pthread_mutex_unlock(&registry->lock);
 			return error_make(err, ENOMEM, GUEST_STAGE_MEMORY, "keeper");
@@ -262,7 +286,7 @@ int keeper_get(struct keeper **ret_keeper, struct host_rootfs *rootfs, struct gu
 		keeper->next = registry->keepers;
 		registry->keepers = keeper;
 		pthread_mutex_unlock(&registry->lock);
-		r = keeper_start(keeper, err);
+		r = keeper_start(keeper, wish, err);
 		fd_close(&keeper->rootfs.fd);
 		pthread_mutex_lock(&registry->lock);
 		if (r < 0)

@@ -47,15 +47,19 @@ static int take(struct output *output, const struct guest_command *command, size
 	else if (n > limit - output->total)
 		wanted = (size_t)(limit - output->total);
 	output->total += n;
+	output->over_budget |=
+		!budget_count(&output->budget->output_used, output->budget->output_bytes, n);
 	if (wanted > 0 && command->on_output &&
 	    command->on_output(command->user_data, output->stream, output->data + output->size,
 			       wanted))
 		return OUTPUT_CANCEL;
 	if (!(command->flags & GUEST_NO_CAPTURE))
 		output->size += wanted;
-	if (wanted == n)
+	if (wanted == n && !output->over_budget)
 		return OUTPUT_MORE;
 	output->truncated = true;
+	if (output->over_budget)
+		return OUTPUT_OVER;
 	return command->flags & GUEST_TRUNCATE_OUTPUT ? OUTPUT_MORE : OUTPUT_OVER;
 }
 

@@ -4,15 +4,23 @@
  * is a C struct, sent whole in one SOCK_SEQPACKET packet; strings follow the struct and are named
  * by their offset.
  *
- *   control socket   host -> helper  START             what the keeper shall be, with its fds
- *                    helper -> host  KEEPER            the keeper's pidfd (and user namespace)
- *                    keeper -> host  READY or FAILED   the template is there, or why not
- *                    host -> keeper  CREATE            a holder to be, with the holder's end of its
- * guest socket guest socket     keeper or holder -> host  READY (with the holder's pidfd) or FAILED
- *                    host -> holder  RUN               a command, with the holder's end of its run
- * socket host -> holder  SHUTDOWN run socket       holder -> host  STARTED           the host's
- * ends of the output pipes command -> host FAILED            before exec: why not holder -> host
- * ENDED             the wait status and usage; everything it started is dead host -> holder  KILL
+ * On the control socket:
+ *   host to helper     START     what the keeper shall be, with its fds
+ *   helper to host     KEEPER    the keeper's pidfd (and user namespace)
+ *   host to helper     GO        the keeper is where it shall be, and may begin
+ *   keeper to host     READY or FAILED    the template is there, or why not
+ *   host to keeper     CREATE    a holder to be, with the holder's end of its guest socket
+ *   host to helper     JANITOR   instead of START: remove a control group when the host is gone
+ * On a guest socket:
+ *   keeper or holder   READY (with the holder's pidfd) or FAILED
+ *   host to holder     RUN       a command, with the holder's end of its run socket
+ *   host to holder     ASK       something about the guest, with a socket for the REPORT
+ *   host to holder     SHUTDOWN
+ * On a run socket:
+ *   holder to host     STARTED   the host's ends of the output pipes
+ *   command to host    FAILED    before exec: why not
+ *   host to holder     SIGNAL, KILL
+ *   holder to host     ENDED     the wait status and usage; everything it started is dead
  *
  * A run has a socket of its own, so that any number of threads run commands in one guest without a
  * lock and without reading each other's answers. The end of any socket means that the other side is
@@ -46,6 +54,11 @@ enum wire_type {
 	WIRE_STARTED,
 	WIRE_ENDED,
 	WIRE_KILL,
+	WIRE_GO,
+	WIRE_JANITOR,
+	WIRE_ASK,
+	WIRE_REPORT,
+	WIRE_SIGNAL,
 };
 
 struct wire_header {
@@ -73,6 +86,15 @@ struct wire_start {
 struct wire_keeper {
 	struct wire_header header;
 	uint32_t ids_count; /* ids mapped into the keeper: 1, or a range */
+	int32_t pid;	    /* of the keeper, in the host's PID namespace */
+	uint32_t uid, gid;  /* what its root is to the host */
+};
+
+/* fds: the host's pidfd, the group above that to be removed */
+struct wire_janitor {
+	struct wire_header header;
+	uint32_t tree;	    /* string: the group */
+	uint32_t host_leaf; /* string: one into which the host was moved */
 };
 
 /* READY, SHUTDOWN, KILL; and STARTED with the fds of stdout and stderr, those that are captured */
@@ -101,6 +123,15 @@ enum wire_create_flags {
 	WIRE_CREATE_ETC = 1 << 1,	/* write /etc/hostname, hosts and resolv.conf */
 	WIRE_CREATE_HOST_TREE = 1 << 2, /* binds by path: needs the host's tree */
 	WIRE_CREATE_NO_SECCOMP = 1 << 3,
+	WIRE_CREATE_CGROUP = 1 << 4, /* commands come with control groups */
+	WIRE_CREATE_COUNT_WRITTEN = 1 << 5,
+};
+
+/* What the holder enforces itself, for want of a control group; 0: nothing. */
+struct wire_limits {
+	uint64_t memory_bytes, pids_max; /* sampled */
+	uint64_t cpu_ns;		 /* the budget of all commands; sampled */
+	uint64_t processes;		 /* RLIMIT_NPROC of commands that are started */
 };
 
 /* fds: the guest socket, then the detached mounts */
@@ -113,25 +144,45 @@ struct wire_create {
 	uint32_t mounts_count;		    /* struct wire_mount's, behind this struct */
 	uint64_t capabilities, inheritable; /* bit masks, bit n for capability n */
 	uint64_t writable_bytes, writable_inodes;
+	struct wire_limits limits;
 };
 
 enum wire_run_flags {
 	WIRE_RUN_MERGE_STDERR = 1 << 0,
 	WIRE_RUN_MEMFD = 1 << 1, /* the strings are in the last fd */
+	WIRE_RUN_STDIN = 1 << 2,
+	WIRE_RUN_STDOUT = 1 << 3,
+	WIRE_RUN_STDERR = 1 << 4,
+	WIRE_RUN_CGROUP = 1 << 5,
+	WIRE_RUN_EXEC = 1 << 6,
+	WIRE_RUN_KEEP_BACKGROUND = 1 << 7,
+};
+
+/* Limits of a command that its holder sets or enforces; 0: none. */
+struct wire_run_limits {
+	uint64_t memory_bytes, pids_max, cpu_ns; /* sampled */
+	uint64_t address_space, data, file_size, open_files;
 };
 
 /*
- * fds: the run socket, then stdin if has_stdin, stdout if has_stdout, stderr if has_stderr, then
- * the strings' memfd. Without: stdin is empty, an output is captured.
+ * fds: the run socket, then those that the flags name, in their order: stdin, stdout, stderr, the
+ * control group for the command, a pipe that closes at its exec, the strings' memfd. Without: stdin
+ * is empty, an output is captured.
  *
  * The strings, one behind the other with their NULs: cwd, the search path, argv, envp.
  */
 struct wire_run {
 	struct wire_header header;
 	uint32_t flags;
-	uint32_t has_stdin, has_stdout, has_stderr;
 	uint32_t argc, envc;
+	uint32_t reserved;
 	uint64_t strings_size;
+	struct wire_run_limits limits;
+};
+
+struct wire_signal {
+	struct wire_header header;
+	int32_t signal;
 };
 
 enum wire_ended_flags {
@@ -142,7 +193,34 @@ struct wire_ended {
 	struct wire_header header;
 	uint32_t flags;
 	int32_t status; /* as from wait(2) */
-	uint64_t user_ns, system_ns, max_rss_bytes;
+	uint32_t cause; /* GUEST_* for which the holder has killed it; 0: it has not */
+	uint32_t seen;	/* GUEST_SEEN_* */
+	uint64_t user_ns, system_ns, max_rss_bytes, minor_faults, major_faults;
+	uint64_t cpu_ns;	 /* of all of it, where that was watched; else 0 */
+	uint64_t memory_peak;	 /* sampled; else 0 */
+	uint64_t processes_peak; /* the same */
+	uint64_t written_bytes;	 /* with WIRE_CREATE_COUNT_WRITTEN */
+	uint64_t exec_ns;	 /* CLOCK_MONOTONIC at its exec */
+};
+
+enum wire_question {
+	WIRE_ASK_USAGE = 0,
+	WIRE_ASK_PAUSE,	 /* by SIGSTOP */
+	WIRE_ASK_RESUME, /* by SIGCONT */
+	WIRE_ASK_LIMITS, /* have these from now on */
+};
+
+/* fds: a socket for the answer */
+struct wire_ask {
+	struct wire_header header;
+	uint32_t question; /* enum wire_question */
+	struct wire_limits limits;
+};
+
+struct wire_report {
+	struct wire_header header;
+	uint32_t reserved;
+	uint64_t writable_used_bytes, writable_used_inodes;
 };
 
 /*

@@ -40,6 +40,7 @@ TCase *suite_case(Suite *suite, const char *name, double timeout);
 /* A guest; NULL: defaults. Guests that are left at the end of a test are shut down before the invariants. */
 struct guest *guest_with(const struct guest_config *config);
 struct guest *guest_with_tool(void);
+struct guest *guest_with_tool_and(struct guest_config config);
 void guest_end(struct guest *guest);
 
 struct guest_config config_default(void);

@@ -6,7 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 /* A process that nothing but a SIGKILL ends, in a session of its own. */
@@ -43,6 +46,81 @@ static void storm(void)
 			if (fork() > 0)
 				_exit(0);
 	}
+}
+
+/* Touch so many MiB, in `count` processes that share them out, and hold them all until the last has them. */
+static int hold_memory(size_t megabytes, int count)
+{
+	size_t size = (megabytes << 20) / (size_t)count;
+	int ready[2], go[2];
+	char byte;
+
+	if (pipe(ready) < 0 || pipe(go) < 0)
+		return 1;
+	for (int i = 0; i < count; i++) {
+		char *memory;
+
+		if (fork() > 0)
+			continue;
+		memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (memory == MAP_FAILED)
+			_exit(1);
+		for (size_t at = 0; at < size; at += 4096)
+			memory[at] = 1;
+		close(go[1]);
+		if (write(ready[1], "", 1) == 1)
+			(void)!read(go[0], &byte, 1);
+		_exit(0);
+	}
+	close(ready[1]);
+	while (count > 0 && read(ready[0], &byte, 1) == 1)
+		count--;
+	usleep(50000); /* for who looks every few milliseconds */
+	return count > 0;
+}
+
+/* Have so many children at once; say how many could be made. */
+static int have_children(int count)
+{
+	int made = 0, go[2];
+	char byte;
+
+	if (pipe(go) < 0)
+		return 1;
+	for (; made < count; made++) {
+		pid_t pid = fork();
+
+		if (pid < 0)
+			break;
+		if (pid == 0) {
+			close(go[1]);
+			(void)!read(go[0], &byte, 1);
+			_exit(0);
+		}
+	}
+	printf("%d\n", made);
+	fflush(stdout);
+	usleep(50000);
+	close(go[1]);
+	while (wait(NULL) > 0)
+		;
+	return made < count;
+}
+
+/* Use so much CPU time, in milliseconds, in each of `count` processes. */
+static int spin(long milliseconds, int count)
+{
+	struct timespec used;
+
+	for (int i = 1; i < count; i++)
+		if (fork() == 0)
+			break;
+	do
+		clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+	while (used.tv_sec * 1000 + used.tv_nsec / 1000000 < milliseconds);
+	while (wait(NULL) > 0)
+		;
+	return 0;
 }
 
 static int list_fds(void)
@@ -107,6 +185,12 @@ int main(int argc, char **argv)
 		return show(argv[2]);
 	if (strcmp(verb, "write") == 0)
 		return write_to(argv[2], argv[3]);
+	if (strcmp(verb, "memory") == 0)
+		return hold_memory((size_t)atoi(argv[2]), argc > 3 ? atoi(argv[3]) : 1);
+	if (strcmp(verb, "children") == 0)
+		return have_children(atoi(argv[2]));
+	if (strcmp(verb, "spin") == 0)
+		return spin(atol(argv[2]), argc > 3 ? atoi(argv[3]) : 1);
 	if (strcmp(verb, "orphans") == 0)
 		leave_orphans(atoi(argv[2]));
 	else if (strcmp(verb, "storm") == 0)

@@ -198,7 +198,7 @@ START_TEST(configs_that_make_no_sense_are_refused)
 {
 	struct guest_config both = config_of();
 
-	REFUSES(flags, 4, -EINVAL);
+	REFUSES(flags, 16, -EINVAL);
 	REFUSES(flags, 1U << 31, -EINVAL);
 	REFUSES(network, 2, -EINVAL);
 	REFUSES(uid, UINT32_MAX, -EINVAL);

@@ -9,12 +9,14 @@
 
 static int ends[2];
 static struct output output;
+static struct budget budget;
 static struct guest_command command;
 
 static void setup(void)
 {
 	ck_assert_int_eq(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
-	output = (struct output){ .fd = ends[0], .stream = GUEST_STDOUT };
+	budget = (struct budget){ 0 };
+	output = (struct output){ .fd = ends[0], .stream = GUEST_STDOUT, .budget = &budget };
 	ck_assert_int_eq(guest_command_init(&command, sizeof(command)), 0);
 }
 

@@ -1,0 +1,435 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Limits that no control group enforces: the holder looks at the guest's processes every few
+ * milliseconds, adds up what they use, and kills the command that has too much.
+ *
+ * Memory is counted twice over. What each process has resident is quickly read, but counts shared
+ * pages as often as they are mapped; only if that exceeds the limit are the shares added up
+ * (smaps_rollup, proc(5)), which takes the kernel as long as there is memory. Memory that need not
+ * be mapped to be used (the guest's tmpfs, memfds, System V segments) is counted besides; since it
+ * may be mapped as well, the larger of both counts. So a command is never killed for less than its
+ * limit.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/sys.h"
+#include "helper/helper.h"
+
+#define INTERVAL_NS 5000000ULL
+#define INTERVAL_MIN_NS 1000000ULL
+#define CPU_INTERVAL_MAX_NS 50000000ULL
+#define COST_FACTOR 10 /* a look that takes long is taken less often */
+#define UNMAPPED_EVERY 8
+#define NOT_MANY 64 /* memfds that are told apart */
+
+struct usage {
+	uint64_t anonymous, shared; /* bytes */
+	uint64_t threads, cpu_ns;
+};
+
+static bool watches(const struct run *run)
+{
+	const struct wire_run_limits *limits = &run->limits;
+
+	return !run->killed && (limits->memory_bytes || limits->pids_max || limits->cpu_ns);
+}
+
+static uint64_t run_used_ns(const struct run *run)
+{
+	return run->cgroup >= 0 ? run->cpu_ns : run->cpu_ns + run->cpu_dead_ns;
+}
+
+/* CPU time that all commands have used. */
+static uint64_t guest_used_ns(const struct holder *holder)
+{
+	uint64_t used = holder->cpu_ended_ns;
+
+	for (const struct run *run = holder->runs; run; run = run->next)
+		used += run_used_ns(run);
+	return used;
+}
+
+/* Is there a limit for which processes have to be looked at? */
+static bool walk_wanted(const struct holder *holder, bool *memory)
+{
+	bool wanted = holder->limits.pids_max;
+
+	*memory = holder->limits.memory_bytes;
+	for (const struct run *run = holder->runs; run; run = run->next) {
+		wanted |= run->cgroup < 0 && (watches(run) || holder->limits.cpu_ns);
+		*memory |= watches(run) && run->limits.memory_bytes;
+	}
+	return wanted || *memory;
+}
+
+static bool any_limit(const struct holder *holder)
+{
+	if (!holder->runs && !holder->background)
+		return false;
+	if (holder->limits.memory_bytes || holder->limits.pids_max || holder->limits.cpu_ns)
+		return true;
+	for (const struct run *run = holder->runs; run; run = run->next)
+		if (watches(run))
+			return true;
+	return false;
+}
+
+int sample_timeout(const struct holder *holder)
+{
+	uint64_t now;
+
+	if (!any_limit(holder))
+		return -1;
+	now = sys_now_ns();
+	if (holder->next_sample <= now)
+		return 0;
+	return (int)((holder->next_sample - now + 999999) / 1000000);
+}
+
+static bool read_text(int at, const char *path, char *text, size_t size)
+{
+	int fd = openat(at, path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, size - 1);
+
+	fd_close(&fd);
+	text[n < 0 ? 0 : n] = '\0';
+	return n > 0;
+}
+
+/* "Key:   123 kB" in bytes; 0 if it is not there. */
+static uint64_t kilobytes(const char *text, const char *key)
+{
+	const char *at = strstr(text, key);
+
+	return at ? strtoull(at + strlen(key), NULL, 10) * 1024 : 0;
+}
+
+/* From /proc/PID/stat: "PID (NAME) STATE ..." with the fields counted from STATE, the third. */
+static void read_stat(const char *text, struct usage *usage)
+{
+	const char *at = strrchr(text, ')');
+	uint64_t tick_ns = 1000000000ULL / (uint64_t)sysconf(_SC_CLK_TCK), ticks = 0;
+
+	for (int field = 3; at && field <= 20; field++) {
+		at = strchr(at + 1, ' ');
+		if (at && field >= 14 && field <= 17) /* utime, stime, cutime, cstime */
+			ticks += strtoull(at + 1, NULL, 10);
+		if (at && field == 20)
+			usage->threads = strtoull(at + 1, NULL, 10);
+	}
+	usage->cpu_ns = ticks * tick_ns;
+}
+
+static bool look_at(const struct holder *holder, pid_t pid, bool memory, bool exact,
+		    struct usage *usage)
+{
+	char path[48], text[2048];
+
+	*usage = (struct usage){ 0 };
+	snprintf(path, sizeof(path), "%d/stat", pid);
+	if (!read_text(holder->proc, path, text, sizeof(text)))
+		return false;
+	read_stat(text, usage);
+	if (!memory)
+		return true;
+	snprintf(path, sizeof(path), "%d/smaps_rollup", pid);
+	if (exact && read_text(holder->proc, path, text, sizeof(text))) {
+		usage->anonymous = kilobytes(text, "Pss_Anon:");
+		usage->shared = kilobytes(text, "Pss_Shmem:");
+		return true;
+	}
+	snprintf(path, sizeof(path), "%d/status", pid);
+	read_text(holder->proc, path, text, sizeof(text));
+	usage->anonymous = kilobytes(text, "RssAnon:");
+	usage->shared = kilobytes(text, "RssShmem:");
+	return true;
+}
+
+/* Memory files among the fds of a process, each once. */
+static uint64_t memory_files(const struct holder *holder, pid_t pid, ino_t seen[NOT_MANY],
+			     size_t *seen_count)
+{
+	static dev_t device;
+	struct dirent *entry;
+	uint64_t bytes = 0;
+	struct stat st;
+	char path[48];
+	DIR *directory;
+	int fd;
+
+	if (!device) {
+		fd = sys_memfd_create("guest-device", MFD_CLOEXEC);
+		if (fd < 0 || fstat(fd, &st) < 0)
+			return 0;
+		device = st.st_dev;
+		fd_close(&fd);
+	}
+	snprintf(path, sizeof(path), "%d/fd", pid);
+	fd = openat(holder->proc, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	directory = fd < 0 ? NULL : fdopendir(fd);
+	if (!directory) {
+		fd_close(&fd);
+		return 0;
+	}
+	while ((entry = readdir(directory))) {
+		bool known = false;
+
+		if (entry->d_name[0] == '.' ||
+		    fstatat(dirfd(directory), entry->d_name, &st, 0) < 0 || st.st_dev != device)
+			continue;
+		for (size_t i = 0; i < *seen_count && !known; i++)
+			known = seen[i] == st.st_ino;
+		if (known)
+			continue;
+		if (*seen_count < NOT_MANY)
+			seen[(*seen_count)++] = st.st_ino;
+		bytes += (uint64_t)st.st_blocks * 512;
+	}
+	closedir(directory);
+	return bytes;
+}
+
+/* System V segments that nobody has attached: proc(5), /proc/sysvipc/shm. */
+static uint64_t detached_segments(const struct holder *holder)
+{
+	char text[4096], *at = text;
+	uint64_t bytes = 0;
+
+	if (!read_text(holder->proc, "sysvipc/shm", text, sizeof(text)))
+		return 0;
+	while ((at = strchr(at, '\n')) && at[1]) {
+		uint64_t field[16] = { 0 };
+
+		for (size_t i = 0; i < 16; i++)
+			field[i] = strtoull(at + (i == 0), &at, 10);
+		if (field[6] == 0) /* nattch; rss is the 15th */
+			bytes += field[14];
+	}
+	return bytes;
+}
+
+static uint64_t disk_used(void)
+{
+	struct statfs fs;
+
+	if (statfs("/", &fs) < 0)
+		return 0;
+	return (fs.f_blocks - fs.f_bfree) * (uint64_t)fs.f_bsize;
+}
+
+bool sample_disk_is_full(void)
+{
+	struct statfs fs;
+
+	return statfs("/", &fs) == 0 && (fs.f_bfree == 0 || (fs.f_files > 0 && fs.f_ffree == 0));
+}
+
+/* What all processes of the guest use; of those that belong to a run, that run's share as well. */
+static uint64_t walk(struct holder *holder, bool memory, bool exact, uint64_t *threads)
+{
+	uint64_t anonymous = 0, shared = 0, unmapped = 0;
+	bool files = memory && holder->samples % UNMAPPED_EVERY == 0;
+	bool single = holder->runs && !holder->runs->next && !holder->background;
+	ino_t seen[NOT_MANY];
+	size_t seen_count = 0;
+	int fd = openat(holder->proc, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+
+	*threads = 0;
+	for (struct run *run = holder->runs; run; run = run->next)
+		run->memory = run->processes = run->cpu_ns = 0;
+	if (!directory) {
+		fd_close(&fd);
+		return 0;
+	}
+	while ((entry = readdir(directory))) {
+		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+		struct usage usage;
+		struct run *run;
+
+		if (pid <= 1 || !look_at(holder, pid, memory, exact, &usage))
+			continue;
+		anonymous += usage.anonymous;
+		shared += usage.shared;
+		*threads += usage.threads;
+		if (files)
+			unmapped += memory_files(holder, pid, seen, &seen_count);
+		run = single ? holder->runs : sweep_owner(holder, pid);
+		if (!run)
+			continue;
+		run->memory += usage.anonymous + usage.shared;
+		run->processes += usage.threads;
+		run->cpu_ns += usage.cpu_ns;
+	}
+	closedir(directory);
+	if (memory)
+		unmapped += disk_used() + (files ? detached_segments(holder) : 0);
+	if (single && unmapped > shared)
+		holder->runs->memory += unmapped - shared;
+	return anonymous + (unmapped > shared ? unmapped : shared);
+}
+
+static bool memory_exceeded(const struct holder *holder, uint64_t memory)
+{
+	if (holder->limits.memory_bytes && memory > holder->limits.memory_bytes)
+		return true;
+	for (const struct run *run = holder->runs; run; run = run->next)
+		if (watches(run) && run->limits.memory_bytes &&
+		    run->memory > run->limits.memory_bytes)
+			return true;
+	return false;
+}
+
+/* The one that uses most of what there is too much of; all else if that is no command's. */
+static void kill_largest(struct holder *holder, uint32_t cause)
+{
+	struct run *largest = NULL;
+
+	for (struct run *run = holder->runs; run; run = run->next) {
+		bool more = !largest ||
+			    (cause == GUEST_OOM_KILLED ? run->memory > largest->memory :
+							 run->processes > largest->processes);
+
+		if (!run->killed && more)
+			largest = run;
+	}
+	if (largest)
+		run_kill(holder, largest, cause);
+	else
+		kill(-1, SIGKILL);
+}
+
+static void judge_run(struct holder *holder, struct run *run)
+{
+	const struct wire_run_limits *limits = &run->limits;
+
+	if (run->memory > run->memory_peak)
+		run->memory_peak = run->memory;
+	if (run->processes > run->processes_peak)
+		run->processes_peak = run->processes;
+	if (run->killed)
+		return;
+	if (limits->cpu_ns && run_used_ns(run) > limits->cpu_ns)
+		run_kill(holder, run, GUEST_CPU_TIME);
+	else if (limits->memory_bytes && run->memory > limits->memory_bytes)
+		run_kill(holder, run, GUEST_OOM_KILLED);
+	else if (limits->pids_max && run->processes > limits->pids_max)
+		run_kill(holder, run, GUEST_TOO_MANY_PROCESSES);
+}
+
+/* With the CPU time of all that is, or was, in its control group. */
+static void read_group_cpu(struct run *run)
+{
+	char text[512], *at;
+
+	if (read_text(run->cgroup, "cpu.stat", text, sizeof(text)) &&
+	    (at = strstr(text, "usage_usec ")))
+		run->cpu_ns = strtoull(at + strlen("usage_usec "), NULL, 10) * 1000;
+}
+
+/* The time in which all CPUs together may use up what is left, if that is sooner. */
+static uint64_t sooner(uint64_t pause, uint64_t used, uint64_t limit)
+{
+	uint64_t cpus = (uint64_t)sysconf(_SC_NPROCESSORS_ONLN), left;
+
+	if (!limit)
+		return pause;
+	left = used < limit ? (limit - used) / cpus : 0;
+	return left < pause ? left : pause;
+}
+
+static uint64_t interval(const struct holder *holder, bool walked)
+{
+	uint64_t pause = walked ? INTERVAL_NS : CPU_INTERVAL_MAX_NS;
+
+	pause = sooner(pause, guest_used_ns(holder), holder->limits.cpu_ns);
+	for (const struct run *run = holder->runs; run; run = run->next)
+		if (!run->killed)
+			pause = sooner(pause, run_used_ns(run), run->limits.cpu_ns);
+	return pause < INTERVAL_MIN_NS ? INTERVAL_MIN_NS : pause;
+}
+
+/* The budget of CPU time is spent: all end. */
+static void end_all(struct holder *holder)
+{
+	for (struct run *run = holder->runs; run; run = run->next) {
+		if (run->killed)
+			continue;
+		run->seen |= GUEST_SEEN_BUDGET;
+		run_kill(holder, run, GUEST_CPU_TIME);
+	}
+}
+
+void sample_look(struct holder *holder)
+{
+	uint64_t started = sys_now_ns(), memory = 0, threads = 0, cost, pause;
+	bool with_memory, walked;
+
+	if (!any_limit(holder) || started < holder->next_sample)
+		return;
+	holder->samples++;
+	walked = walk_wanted(holder, &with_memory);
+	if (walked) {
+		memory = walk(holder, with_memory, false, &threads);
+		if (with_memory && memory_exceeded(holder, memory))
+			memory = walk(holder, true, true, &threads);
+	}
+	for (struct run *run = holder->runs; run; run = run->next) {
+		if (run->cgroup >= 0)
+			read_group_cpu(run);
+		judge_run(holder, run);
+	}
+	if (holder->limits.memory_bytes && memory > holder->limits.memory_bytes)
+		kill_largest(holder, GUEST_OOM_KILLED);
+	if (holder->limits.pids_max && threads > holder->limits.pids_max)
+		kill_largest(holder, GUEST_TOO_MANY_PROCESSES);
+	if (holder->limits.cpu_ns && guest_used_ns(holder) > holder->limits.cpu_ns)
+		end_all(holder);
+	cost = sys_now_ns() - started;
+	pause = interval(holder, walked);
+	holder->next_sample =
+		started + cost + (pause > COST_FACTOR * cost ? pause : COST_FACTOR * cost);
+}
+
+static void end_cpu_time(struct holder *holder, struct run *run, uint64_t cpu_ns)
+{
+	if (run->cgroup >= 0)
+		read_group_cpu(run);
+	else
+		run->cpu_ns = cpu_ns; /* what it was when it lived is in there */
+	run->cpu_ns = run_used_ns(run);
+	holder->cpu_ended_ns += run->cpu_ns;
+	if (run->killed)
+		return;
+	if (run->limits.cpu_ns && run->cpu_ns > run->limits.cpu_ns)
+		run->cause = GUEST_CPU_TIME;
+	if (holder->limits.cpu_ns && holder->cpu_ended_ns > holder->limits.cpu_ns) {
+		run->cause = GUEST_CPU_TIME;
+		run->seen |= GUEST_SEEN_BUDGET;
+	}
+}
+
+void sample_end(struct holder *holder, struct run *run, uint64_t cpu_ns)
+{
+	uint64_t processes = holder->limits.pids_max;
+
+	if (run->limits.cpu_ns || holder->limits.cpu_ns)
+		end_cpu_time(holder, run, cpu_ns);
+	if (run->cause == GUEST_OOM_KILLED)
+		run->seen |= GUEST_SEEN_OOM;
+	/* the kernel does not tell of forks that RLIMIT_NPROC has refused */
+	if (processes && run->processes_peak >= processes)
+		run->seen |= GUEST_SEEN_PIDS_MAX | GUEST_SEEN_SUSPECTED;
+	if (sample_disk_is_full())
+		run->seen |= GUEST_SEEN_DISK_FULL;
+}

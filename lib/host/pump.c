@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: MIT
+/*
+ * One run: a loop over the run's socket and the captured streams until the holder says how the
+ * command ended. Nothing waits for the end of a stream, which somebody else may hold open.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/sys.h"
+#include "host/host.h"
+
+/* After the kill of a run, until its end must have come: only what is stuck in the kernel takes
+ * longer. */
+#define KILL_GRACE_NS 10000000000ULL
+
+/* End the run, for a reason of ours; only the first counts. */
+static void kill_run(struct pump *pump, uint32_t cause, int failure)
+{
+	if (pump->cause || pump->failure)
+		return;
+	pump->cause = cause;
+	pump->failure = failure;
+	pump->deadline = sys_now_ns() + KILL_GRACE_NS;
+	(void)wire_send_plain(pump->socket, WIRE_KILL);
+}
+
+/* Nobody wants more output: on_output is not called again. */
+static void cancel(struct pump *pump)
+{
+	kill_run(pump, GUEST_CANCELLED, 0);
+	for (int i = 0; i < 2; i++)
+		fd_close(&pump->outputs[i].fd);
+}
+
+static void judge(struct pump *pump, int event)
+{
+	if (event == OUTPUT_OVER && !pump->cause && !pump->failure &&
+	    (pump->outputs[0].over_budget || pump->outputs[1].over_budget))
+		pump->seen |= GUEST_SEEN_BUDGET;
+	if (event < 0)
+		kill_run(pump, 0, event);
+	else if (event == OUTPUT_OVER)
+		kill_run(pump, GUEST_OUTPUT_LIMIT, 0);
+	else if (event == OUTPUT_CANCEL)
+		cancel(pump);
+}
+
+static int take_pipes(struct pump *pump, int *fds, size_t count)
+{
+	size_t n = 0;
+
+	for (int i = 0; i < 2; i++) {
+		bool wanted = pump->outputs[i].stream != 0;
+
+		if (!wanted || n == count)
+			continue;
+		pump->outputs[i].fd = fds[n++];
+		if (fcntl(pump->outputs[i].fd, F_SETFL, O_NONBLOCK) < 0)
+			return -errno;
+	}
+	return n == count ? 0 : -EPROTO;
+}
+
+static int stuck(struct pump *pump, struct guest_error *err)
+{
+	__atomic_store_n(&pump->guest->broken, 1, __ATOMIC_RELAXED);
+	return error_text(
+		err, ETIMEDOUT, GUEST_STAGE_HANDLE,
+		"a process outlived its kill, stuck in the kernel (a hung network file system?); shut the "
+		"guest down");
+}
+
+/* A message on the run's socket. 1: the run has ended; 0: go on; or an error of the call. */
+static int take_message(struct pump *pump, struct guest_error *err)
+{
+	union {
+		struct wire_ended ended;
+		struct wire_failed failed;
+	} message;
+	int fds[WIRE_FDS_MAX], r;
+	size_t count = 0;
+
+	r = wire_receive(pump->socket, &message, sizeof(message), fds, &count, 1);
+	if (r == -EAGAIN)
+		return 0;
+	if (r == -EPIPE)
+		return error_text(err, EPIPE, GUEST_STAGE_HANDLE,
+				  "the guest is lost: its init process was killed");
+	if (r < 0)
+		return error_make(err, -r, GUEST_STAGE_PROTOCOL, "reading from the guest");
+	if (r == WIRE_STARTED) {
+		r = take_pipes(pump, fds, count);
+		return r < 0 ? error_make(err, -r, GUEST_STAGE_PROTOCOL, "pipes of the guest") : 0;
+	}
+	wire_close_fds(fds, count);
+	if (r == WIRE_ENDED && message.ended.header.size == sizeof(message.ended)) {
+		pump->ended = message.ended;
+		pump->over = true;
+		return pump->ended.flags & WIRE_ENDED_STUCK ? stuck(pump, err) : 1;
+	}
+	if (r == WIRE_FAILED && message.failed.header.size == sizeof(message.failed) &&
+	    message.failed.error.code < 0) {
+		*err = message.failed.error;
+		err->message[sizeof(err->message) - 1] = '\0';
+		return err->code;
+	}
+	return error_text(err, EPROTO, GUEST_STAGE_PROTOCOL, "message %d of the guest", r);
+}
+
+static int deadline_passed(struct pump *pump, struct guest_error *err)
+{
+	if (pump->cause || pump->failure)
+		return stuck(pump, err);
+	if (pump->deadline == pump->guest->budget.wall_deadline)
+		pump->seen |= GUEST_SEEN_BUDGET;
+	kill_run(pump, GUEST_TIMED_OUT, 0);
+	return 0;
+}
+
+/* Another thread wants its end. */
+static void look_for_cancel(struct pump *pump)
+{
+	if (__atomic_load_n(&pump->cancelled, __ATOMIC_ACQUIRE))
+		kill_run(pump, GUEST_CANCELLED, 0);
+}
+
+int pump_go(struct pump *pump, bool until_exec, struct guest_error *err)
+{
+	while (!pump->over) {
+		struct pollfd poll_fds[] = {
+			{ .fd = pump->socket, .events = POLLIN },
+			{ .fd = pump->outputs[0].fd, .events = POLLIN },
+			{ .fd = pump->outputs[1].fd, .events = POLLIN },
+			{ .fd = pump->wake, .events = POLLIN },
+			{ .fd = until_exec ? pump->exec : -1, .events = POLLIN },
+		};
+		int n = poll(poll_fds, sizeof(poll_fds) / sizeof(poll_fds[0]),
+			     host_poll_timeout(pump->deadline));
+		int r = 0;
+
+		if (n < 0 && errno != EINTR)
+			return error_make(err, errno, GUEST_STAGE_PROTOCOL, "poll");
+		for (int i = 0; n > 0 && i < 2; i++)
+			if (poll_fds[i + 1].revents)
+				judge(pump, output_read(&pump->outputs[i], pump->command));
+		if (n > 0 && poll_fds[0].revents)
+			r = take_message(pump, err);
+		if (r == 0 && n > 0 && poll_fds[3].revents) {
+			pump->wake = -EBADF;
+			look_for_cancel(pump);
+		}
+		if (r == 0 && pump->deadline != HOST_NEVER && sys_now_ns() >= pump->deadline)
+			r = deadline_passed(pump, err);
+		if (r != 0)
+			return r < 0 ? r : 0;
+		/* a message that came first tells why the exec failed: it is read before */
+		if (n > 0 && poll_fds[4].revents && !poll_fds[0].revents)
+			return 1;
+	}
+	return 0;
+}
+
+/* What the command wrote before its end and is still in the pipes. All writers are dead. */
+static int drain(struct pump *pump)
+{
+	for (int i = 0; i < 2; i++) {
+		int event = output_drain(&pump->outputs[i], pump->command);
+
+		if (event < 0)
+			return event;
+		judge(pump, event);
+	}
+	return 0;
+}
+
+/* Why it ended: what we did, what its holder did, what the kernel tells of its group, how it ended.
+ */
+static uint32_t find_cause(struct pump *pump, const struct cgroup_usage *usage)
+{
+	int status = pump->ended.status;
+	bool failed = !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+
+	if (pump->cause)
+		return pump->cause;
+	if (pump->ended.cause)
+		return pump->ended.cause;
+	if (usage->oom_kills > 0 && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
+		return GUEST_OOM_KILLED;
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+		return GUEST_SECCOMP_KILLED;
+	if (failed && pump->seen & (GUEST_SEEN_PIDS_MAX | GUEST_SEEN_DISK_FULL)) {
+		pump->seen |= GUEST_SEEN_SUSPECTED;
+		return pump->seen & GUEST_SEEN_PIDS_MAX ? GUEST_TOO_MANY_PROCESSES :
+							  GUEST_DISK_FULL;
+	}
+	return WIFEXITED(status) ? GUEST_EXITED : GUEST_SIGNALED;
+}
+
+/* What the command's group tells, and the guest's: whose limit it was that was met, not all kernels
+ * tell. */
+static void read_group(struct pump *pump, struct cgroup_usage *usage)
+{
+	struct cgroup_usage guest = { 0 };
+
+	*usage = (struct cgroup_usage){ 0 };
+	if (pump->limits.dir < 0)
+		return;
+	cgroup_usage_read(pump->limits.dir,
+			  CGROUP_READ_CPU | CGROUP_READ_PEAKS | CGROUP_READ_EVENTS, usage);
+	cgroup_usage_read(pump->guest->limits.dir, CGROUP_READ_EVENTS, &guest);
+	if (usage->oom_kills > 0)
+		pump->seen |= GUEST_SEEN_OOM;
+	if (usage->pids_refused > 0 || guest.pids_refused > pump->limits.pids_refused)
+		pump->seen |= GUEST_SEEN_PIDS_MAX;
+}
+
+static uint64_t stdin_read(const struct pump *pump)
+{
+	off_t at = pump->stdin_copy < 0 ? 0 : lseek(pump->stdin_copy, 0, SEEK_CUR);
+
+	return at < 0					? 0 :
+	       (uint64_t)at > pump->command->stdin_size ? pump->command->stdin_size :
+							  (uint64_t)at;
+}
+
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+static void count(struct pump *pump, const struct guest_result *result)
+{
+	struct budget *budget = &pump->guest->budget;
+
+	(void)budget_count(&budget->cpu_used_ns, 0,
+			   larger(result->user_ns + result->system_ns, pump->ended.cpu_ns));
+	(void)budget_count(&budget->written_used, 0, result->written_bytes);
+}
+
+static int fill_result(struct pump *pump, bool lost, struct guest_result *result)
+{
+	const struct wire_ended *ended = &pump->ended;
+	struct output *outputs = pump->outputs;
+	int status = ended->status, r = drain(pump);
+	struct cgroup_usage usage;
+
+	for (int i = 0; r == 0 && i < 2; i++)
+		r = output_finish(&outputs[i]);
+	if (r < 0)
+		return r;
+	pump->seen |= ended->seen;
+	read_group(pump, &usage);
+	*result = (struct guest_result){
+		.size = result->size,
+		.cause = lost ? GUEST_LOST : find_cause(pump, &usage),
+		.exit_code = !lost && WIFEXITED(status) ? WEXITSTATUS(status) : -1,
+		.term_signal = lost		   ? SIGKILL :
+			       WIFSIGNALED(status) ? WTERMSIG(status) :
+						     0,
+		.stdout_data = take_pointer(outputs[0].data),
+		.stdout_size = outputs[0].size,
+		.stderr_data = take_pointer(outputs[1].data),
+		.stderr_size = outputs[1].size,
+		.truncated = (outputs[0].truncated ? GUEST_STDOUT : 0) |
+			     (outputs[1].truncated ? GUEST_STDERR : 0),
+		.seen = pump->seen,
+		.wall_ns = sys_now_ns() - pump->started,
+		.user_ns = larger(usage.user_ns, ended->user_ns),
+		.system_ns = larger(usage.system_ns, ended->system_ns),
+		.max_rss_bytes = ended->max_rss_bytes,
+		.memory_peak_bytes = larger(usage.memory_peak, ended->memory_peak),
+		.minor_faults = ended->minor_faults,
+		.major_faults = ended->major_faults,
+		.stdin_bytes = stdin_read(pump),
+		.stdout_bytes = outputs[0].total,
+		.stderr_bytes = outputs[1].total,
+		.written_bytes = ended->written_bytes,
+		.processes = larger(usage.processes_peak, ended->processes_peak),
+		.setup_ns = ended->exec_ns > pump->started ? ended->exec_ns - pump->started : 0,
+		.memory_enforced = pump->limits.memory,
+		.pids_enforced = pump->limits.pids,
+		.cpu_enforced = pump->limits.cpu,
+		.cpu_time_enforced = pump->limits.cpu_time,
+	};
+	count(pump, result);
+	return 0;
+}
+
+int pump_start(struct pump *pump, struct guest *guest, const struct guest_command *command,
+	       bool tell_exec, struct guest_error *err)
+{
+	uint64_t wall = guest->budget.wall_deadline;
+	int r;
+
+	*pump = (struct pump){
+		.guest = guest,
+		.command = command,
+		.socket = -EBADF,
+		.exec = -EBADF,
+		.wake = -EBADF,
+		.stdin_copy = -EBADF,
+		.outputs = { { .fd = -EBADF, .budget = &guest->budget },
+			     { .fd = -EBADF, .budget = &guest->budget } },
+		.limits = { .dir = -EBADF },
+		.started = sys_now_ns(),
+		.deadline = HOST_NEVER,
+	};
+	__atomic_add_fetch(&guest->running, 1, __ATOMIC_RELAXED);
+	if (__atomic_load_n(&guest->broken, __ATOMIC_RELAXED))
+		return error_text(err, EIO, GUEST_STAGE_HANDLE,
+				  "a process of the guest is stuck; shut it down");
+	if (command->timeout_ns > 0 && command->timeout_ns < HOST_NEVER - pump->started)
+		pump->deadline = pump->started + command->timeout_ns;
+	if (wall && wall < pump->deadline)
+		pump->deadline = wall;
+	if (command->stdout_fd < 0)
+		pump->outputs[0].stream = GUEST_STDOUT;
+	if (command->stderr_fd < 0 && !(command->flags & GUEST_MERGE_STDERR))
+		pump->outputs[1].stream = GUEST_STDERR;
+	r = budget_take(&guest->budget, err);
+	return r < 0 ? r : request_send_run(pump, tell_exec, err);
+}
+
+int pump_finish(struct pump *pump, int r, struct guest_result *result, struct guest_error *err)
+{
+	if (r == 0 && pump->failure == 0)
+		pump->failure = fill_result(pump, false, result);
+	if (r == 0 && pump->failure < 0)
+		r = error_make(err, -pump->failure, GUEST_STAGE_MEMORY, "captured output");
+	else if (r == -EPIPE)
+		(void)fill_result(pump, true, result);
+	return r;
+}
+
+void pump_clear(struct pump *pump)
+{
+	fd_close(&pump->socket);
+	fd_close(&pump->exec);
+	fd_close(&pump->stdin_copy);
+	for (int i = 0; i < 2; i++) {
+		fd_close(&pump->outputs[i].fd);
+		free(pump->outputs[i].data);
+	}
+	limits_end_command(pump->guest, &pump->limits);
+	__atomic_sub_fetch(&pump->guest->running, 1, __ATOMIC_RELAXED);
+}

@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: MIT
+/* Commands that run while the caller does something else, and what they leave behind when asked to. */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "support.h"
+
+static struct guest_process *spawn(struct guest *guest, const struct guest_command *command)
+{
+	struct guest_error err = { .size = sizeof(err) };
+	struct guest_process *process = NULL;
+	int r = guest_spawn(guest, command, &process, &err);
+
+	ck_assert_msg(r == 0, "guest_spawn: %d, %s", r, err.message);
+	return process;
+}
+
+static struct guest_process *spawn_shell(struct guest *guest, const char *script)
+{
+	struct guest_command command = command_of(SHELL(script));
+
+	return spawn(guest, &command);
+}
+
+static void wait_for(struct guest_process *process, struct guest_result *result)
+{
+	struct guest_error err = { .size = sizeof(err) };
+	int r;
+
+	*result = (struct guest_result){ .size = sizeof(*result) };
+	r = guest_wait(process, 60 * SECOND, result, &err);
+	ck_assert_msg(r == 0, "guest_wait: %d, %s", r, err.message);
+}
+
+START_TEST(command_runs_while_the_caller_goes_on)
+{
+	struct guest *guest = guest_with(NULL);
+	struct guest_process *process = spawn_shell(guest, "sleep 0.3; echo out; echo err >&2; exit 3");
+	struct guest_result result = { .size = sizeof(result) };
+	struct pollfd poll_fd = { .fd = guest_process_fd(process), .events = POLLIN };
+
+	expect_shell(guest, "echo meanwhile", "meanwhile\n");
+	ck_assert_int_eq(guest_wait(process, 0, &result, NULL), -ETIMEDOUT);
+	ck_assert_int_eq(poll(&poll_fd, 1, 0), 0);
+	ck_assert_int_eq(poll(&poll_fd, 1, 30000), 1);
+	wait_for(process, &result);
+	ck_assert_uint_eq(result.cause, GUEST_EXITED);
+	ck_assert_int_eq(result.exit_code, 3);
+	ck_assert_str_eq(result.stdout_data, "out\n");
+	ck_assert_str_eq(result.stderr_data, "err\n");
+	guest_result_clear(&result);
+	ck_assert_int_eq(guest_wait(process, 0, &result, NULL), -ESRCH);
+	ck_assert_int_eq(guest_kill(process, SIGTERM, NULL), -ESRCH);
+	ck_assert_int_eq(guest_cancel(process, NULL), -ESRCH);
+	ck_assert_int_eq(poll(&poll_fd, 1, 0), 1);
+	guest_process_free(process);
+}
+END_TEST
+
+START_TEST(fd_is_silent_while_output_comes)
+{
+	struct guest *guest = guest_with(NULL);
+	struct guest_process *process = spawn_shell(guest, "echo early; sleep 0.5");
+	struct pollfd poll_fd = { .fd = guest_process_fd(process), .events = POLLIN };
+
+	ck_assert_int_eq(poll(&poll_fd, 1, 200), 0);
+	ck_assert_int_eq(poll(&poll_fd, 1, 30000), 1);
+	guest_process_free(process);
+}
+END_TEST
+
+START_TEST(what_cannot_be_started_is_told_at_once)
+{
+	struct guest *guest = guest_with(NULL);
+	struct guest_command command = command_of(ARGV("/no/such/program"));
+	struct guest_process *process = NULL;
+	struct guest_error err = { .size = sizeof(err) };
+
+	ck_assert_int_eq(guest_spawn(guest, &command, &process, &err), -ENOENT);
+	ck_assert_int_eq(err.stage, GUEST_STAGE_EXECVE);
+	ck_assert_ptr_null(process);
+	ck_assert_int_eq(guest_spawn(guest, NULL, &process, &err), -EINVAL);
+	ck_assert_int_eq(guest_spawn(guest, &command, NULL, &err), -EINVAL);
+	ck_assert_int_eq(guest_wait(NULL, 0, NULL, &err), -EINVAL);
+	ck_assert_int_eq(guest_kill(NULL, 1, &err), -EINVAL);
+	guest_process_free(NULL);
+	expect_shell(guest, "echo on", "on\n");
+}
+END_TEST
+
+START_TEST(signal_goes_to_the_command_itself)
+{
+	struct guest *guest = guest_with(NULL);
+	struct guest_process *process =
+		spawn_shell(guest, "trap 'echo caught; exit 7' TERM; echo ready; while :; do sleep 0.02; done");
+	struct guest_command command;
+	struct guest_result result;
+
+	usleep(200000);
+	ck_assert_int_eq(guest_kill(process, 4711, NULL), -EINVAL);
+	ck_assert_int_eq(guest_kill(process, 0, NULL), 0);
+	ck_assert_int_eq(guest_kill(process, SIGTERM, NULL), 0);
+	wait_for(process, &result);
+	ck_assert_uint_eq(result.cause, GUEST_EXITED);
+	ck_assert_int_eq(result.exit_code, 7);
+	ck_assert_str_eq(result.stdout_data, "ready\ncaught\n");
+	guest_result_clear(&result);
+	guest_process_free(process);
+	command = command_of(ARGV("sleep", "60"));
+	process = spawn(guest, &command);
+	ck_assert_int_eq(guest_kill(process, SIGINT, NULL), 0);
+	wait_for(process, &result);
+	ck_assert_uint_eq(result.cause, GUEST_SIGNALED);
+	ck_assert_int_eq(result.term_signal, SIGINT);
+	guest_result_clear(&result);
+	guest_process_free(process);
+}
+END_TEST
+
+static void *cancel_soon(void *process)
+{
+	usleep(100000);
+	ck_assert_int_eq(guest_cancel(process, NULL), 0);
+	return NULL;
+}
+
+START_TEST(cancel_from_another_thread_keeps_the_output)
+{
+	struct guest *guest = guest_with_tool();
+	struct guest_process *process = spawn_shell(guest, "echo before; " TOOL " orphans 3");
+	struct guest_result result;
+	pthread_t thread;
+
+	ck_assert_int_eq(pthread_create(&thread, NULL, cancel_soon, process), 0);
+	wait_for(process, &result);
+	pthread_join(thread, NULL);
+	ck_assert_uint_eq(result.cause, GUEST_CANCELLED);
+	ck_assert_str_eq(result.stdout_data, "before\n");
+	guest_result_clear(&result);
+	guest_process_free(process);
+	expect_shell(guest, "ls /proc | grep -c '^[0-9]'", "4\n"); /* init, sh, ls, grep */
+}
+END_TEST
+
+START_TEST(free_ends_what_runs)
+{
+	struct guest *guest = guest_with(NULL);
+	struct guest_process *process = spawn_shell(guest, "sleep 60");
+	uint64_t started = now_ns();
+
+	guest_process_free(process);
+	ck_assert_uint_lt(now_ns() - started, 10 * SECOND);
+	expect_shell(guest, "echo on", "on\n");
+}
+END_TEST
+
+START_TEST(time_out_and_output_limit_hold)
+{
+	struct guest *guest = guest_with(NULL);
+	struct guest_command command = command_of(SHELL("yes"));
+	struct guest_process *process;
+	struct guest_result result;
+
+	command.output_limit_bytes = 10000;
+	process = spawn(guest, &command);
+	wait_for(process, &result);
+	ck_assert_uint_eq(result.cause, GUEST_OUTPUT_LIMIT);
+	ck_assert_uint_eq(result.stdout_size, 10000);
+	guest_result_clear(&result);
+	guest_process_free(process);
+	command = command_of(SHELL("sleep 60"));
+	command.timeout_ns = 100 * MILLISECOND;
+	process = spawn(guest, &command);
+	wait_for(process, &result);
+	ck_assert_uint_eq(result.cause, GUEST_TIMED_OUT);
+	guest_result_clear(&result);
+	guest_process_free(process);
+}
+END_TEST
+
+START_TEST(many_at_once)
+{
+	enum { COUNT = 50 };
+	struct guest_process *processes[COUNT];
+	struct guest *guest = guest_with(NULL);
+	struct guest_result result;
+	char text[64];
+
+	for (int i = 0; i < COUNT; i++) {
+		snprintf(text, sizeof(text), "read x; echo %d", i);
+		processes[i] = spawn_shell(guest, text);
+	}
+	for (int i = COUNT - 1; i >= 0; i--) {
+		snprintf(text, sizeof(text), "%d\n", i);
+		wait_for(processes[i], &result);
+		ck_assert_str_eq(result.stdout_data, text);
+		guest_result_clear(&result);
+		guest_process_free(processes[i]);
+	}
+}
+END_TEST
+
+START_TEST(shutdown_ends_what_was_spawned)
+{
+	struct guest *guest = guest_with(NULL);
+	struct guest_process *process = spawn_shell(guest, "echo partial; sleep 60");
+	struct guest_result result = { .size = sizeof(result) };
+	struct guest_error err = { .size = sizeof(err) };
+
+	usleep(200000);
+	guest_end(guest);
+	ck_assert_int_eq(guest_wait(process, 10 * SECOND, &result, &err), -EPIPE);
+	ck_assert_uint_eq(result.cause, GUEST_LOST);
+	ck_assert_str_eq(result.stdout_data, "partial\n");
+	guest_result_clear(&result);
+	guest_process_free(process);
+}
+END_TEST
+
+START_TEST(forked_child_leaves_it_alone)
+{
+	struct guest *guest = guest_with(NULL);
+	struct guest_process *process = spawn_shell(guest, "sleep 0.3; echo on");
+	struct guest_result result = { .size = sizeof(result) };
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		bool refused = guest_wait(process, 0, &result, NULL) == -ECHILD &&
+			       guest_kill(process, SIGKILL, NULL) == -ECHILD &&
+			       guest_cancel(process, NULL) == -ECHILD;
+
+		guest_process_free(process);
+		_exit(!refused);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	wait_for(process, &result);
+	ck_assert_str_eq(result.stdout_data, "on\n");
+	guest_result_clear(&result);
+	guest_process_free(process);
+}
+END_TEST
+
+static struct guest *guest_for_background(int with_limits)
+{
+	struct guest_config config = config_default();
+
+	config.pids_max = with_limits ? 100 : 0;
+	return guest_with_tool_and(config);
+}
+
+START_TEST(background_is_kept_on_demand)
+{
+	struct guest_command command = command_of(SHELL("(while :; do date +%N > /tmp/new; mv /tmp/new /tmp/now; sleep 0.02; done) &"));
+	struct guest *guest = guest_for_background(_i);
+	struct guest_result result;
+
+	command.flags = GUEST_KEEP_BACKGROUND;
+	for (int i = 0; i < 3; i++) {
+		run(guest, &command, &result);
+		ck_assert_uint_eq(result.cause, GUEST_EXITED);
+		guest_result_clear(&result);
+	}
+	/* others come and go, with what they leave behind */
+	expect(guest, ARGV(TOOL, "orphans", "3", "exit"), "");
+	expect_shell(guest, "sleep 0.1; a=$(cat /tmp/now); sleep 0.2; [ $a != $(cat /tmp/now) ] && echo alive",
+		     "alive\n");
+	expect_shell(guest, "ls /proc | grep -c '^[0-9]'", _i ? "10\n" : "10\n");
+}
+END_TEST
+
+START_TEST(background_of_a_killed_command_is_killed)
+{
+	struct guest_command command = command_of(SHELL("sleep 60 & echo; sleep 60"));
+	struct guest *guest = guest_for_background(_i);
+	struct guest_result result;
+
+	command.flags = GUEST_KEEP_BACKGROUND;
+	command.timeout_ns = 200 * MILLISECOND;
+	run(guest, &command, &result);
+	ck_assert_uint_eq(result.cause, GUEST_TIMED_OUT);
+	guest_result_clear(&result);
+	expect_shell(guest, "ls /proc | grep -c '^[0-9]'", "4\n");
+}
+END_TEST
+
+static Suite *spawn_suite(void)
+{
+	Suite *suite = suite_create("spawn");
+	TCase *tcase = suite_case(suite, "spawn", 60);
+
+	tcase_add_test(tcase, command_runs_while_the_caller_goes_on);
+	tcase_add_test(tcase, fd_is_silent_while_output_comes);
+	tcase_add_test(tcase, what_cannot_be_started_is_told_at_once);
+	tcase_add_test(tcase, signal_goes_to_the_command_itself);
+	tcase_add_test(tcase, cancel_from_another_thread_keeps_the_output);
+	tcase_add_test(tcase, free_ends_what_runs);
+	tcase_add_test(tcase, time_out_and_output_limit_hold);
+	tcase_add_test(tcase, many_at_once);
+	tcase_add_test(tcase, shutdown_ends_what_was_spawned);
+	tcase_add_test(tcase, forked_child_leaves_it_alone);
+	tcase = suite_case(suite, "background", 60);
+	tcase_add_loop_test(tcase, background_is_kept_on_demand, 0, 2);
+	tcase_add_loop_test(tcase, background_of_a_killed_command_is_killed, 0, 2);
+	return suite;
+}
+
+int main(void)
+{
+	return suite_main(spawn_suite);
+}
