@@ -309,12 +309,18 @@ static int try_systemd(struct cgroup_tree *tree, const struct cgroup_request *re
 				error_words(-r));
 }
 
+/* Not for want of a place, but of something that may be there the next time. */
+static bool is_passing(int errnum)
+{
+	return errnum == ENOMEM || errnum == EMFILE || errnum == ENFILE || errnum == EAGAIN;
+}
+
 static int explain(const struct reasons *reasons, struct guest_error *err)
 {
 	int errnum = reasons->errnum;
 
-	error_text(err, EOPNOTSUPP, GUEST_STAGE_CGROUP, "no cgroup v2 group for guests: %s",
-		   reasons->text);
+	error_text(err, is_passing(errnum) ? errnum : EOPNOTSUPP, GUEST_STAGE_CGROUP,
+		   "no cgroup v2 group for guests: %s", reasons->text);
 	err->sys_errno = errnum;
 	if (errnum == EBUSY)
 		error_remedy(err, "set GUEST_MOVE_HOST or cgroup_parent");

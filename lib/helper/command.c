@@ -60,7 +60,9 @@ static void leave_marker(const struct command *command)
 	if (!command->in_namespace && unshare(CLONE_NEWCGROUP) < 0)
 		fail(command, errno, GUEST_STAGE_CGROUP, "cgroup namespace");
 	n = readlinkat(command->proc, "self/ns/cgroup", marker, COMMAND_MARKER_SIZE - 1);
-	marker[n < 0 ? 0 : n] = '\0';
+	if (n < 0) /* without it, what this command leaves behind would not be found */
+		fail(command, errno, GUEST_STAGE_FORK, "reading ns/cgroup");
+	marker[n] = '\0';
 }
 
 static void set_capabilities(const struct command *command)

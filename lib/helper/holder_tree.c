@@ -149,8 +149,11 @@ static int mask_proc(const struct holder_plan *plan, struct guest_error *err)
 		if (!(plan->keeper->masks >> i & 1))
 			continue;
 		snprintf(path, sizeof(path), ROOT "/proc/%s", keeper_masks[i]);
-		if (stat(path, &st) < 0)
-			continue;
+		if (stat(path, &st) < 0) {
+			if (errno == ENOENT)
+				continue;
+			return error_make(err, errno, GUEST_STAGE_MOUNT_PROC, "masking %s", path);
+		}
 		r = helper_mount(S_ISDIR(st.st_mode) ? "/empty" : "/dev/null", path, NULL, MS_BIND,
 				 NULL, GUEST_STAGE_MOUNT_PROC, err);
 	}
@@ -161,10 +164,15 @@ static int mask_proc(const struct holder_plan *plan, struct guest_error *err)
  * What the kernel counts per user on the host too, and nested user namespaces, by which a command
  * would get capabilities anew. Files that this kernel does not have are no gap.
  */
-static void cap_quotas(void)
+static int cap_quotas(struct guest_error *err)
 {
-	(void)fd_write_file_at(AT_FDCWD, ROOT "/proc/sys/user/max_user_namespaces", "0");
-	(void)fd_write_file_at(AT_FDCWD, ROOT "/proc/sys/user/max_inotify_instances", "32");
+	int r = fd_write_file_at(AT_FDCWD, ROOT "/proc/sys/user/max_user_namespaces", "0");
+
+	if (r == 0 || r == -ENOENT)
+		r = fd_write_file_at(AT_FDCWD, ROOT "/proc/sys/user/max_inotify_instances", "32");
+	return r == 0 || r == -ENOENT ?
+		       0 :
+		       error_make(err, -r, GUEST_STAGE_MOUNT_PROC, "writing /proc/sys/user");
 }
 
 static int mount_proc(const struct holder_plan *plan, struct guest_error *err)
@@ -175,9 +183,10 @@ static int mount_proc(const struct holder_plan *plan, struct guest_error *err)
 			 GUEST_STAGE_MOUNT_PROC, err);
 	if (r < 0)
 		return r;
-	cap_quotas();
-	r = helper_mount(ROOT "/proc/sys", ROOT "/proc/sys", NULL, MS_BIND, NULL,
-			 GUEST_STAGE_MOUNT_PROC, err);
+	r = cap_quotas(err);
+	if (r == 0)
+		r = helper_mount(ROOT "/proc/sys", ROOT "/proc/sys", NULL, MS_BIND, NULL,
+				 GUEST_STAGE_MOUNT_PROC, err);
 	if (r == 0)
 		r = helper_mount(NULL, ROOT "/proc/sys", NULL,
 				 MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV |

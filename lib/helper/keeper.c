@@ -76,20 +76,25 @@ static int become_root(struct guest_error *err)
 	return 0;
 }
 
+/* Any other error than a refusal says nothing about the next time. */
+static bool may_open(int proc, const char *name, int mode)
+{
+	int fd = openat(proc, name, mode | O_NONBLOCK | O_CLOEXEC);
+	bool refused = fd < 0 && (errno == ENOENT || errno == EACCES || errno == EPERM);
+
+	fd_close(&fd);
+	return !refused;
+}
+
 /* Which files of /proc can this user open at all? The others need no mask. */
 static uint32_t masks_needed(int proc)
 {
 	uint32_t masks = 0;
 
-	for (size_t i = 0; keeper_masks[i]; i++) {
-		int fd = openat(proc, keeper_masks[i], O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-
-		if (fd < 0 && errno != ENOENT)
-			fd = openat(proc, keeper_masks[i], O_WRONLY | O_NONBLOCK | O_CLOEXEC);
-		if (fd >= 0 || (errno != ENOENT && errno != EACCES && errno != EPERM))
+	for (size_t i = 0; keeper_masks[i]; i++)
+		if (may_open(proc, keeper_masks[i], O_RDONLY) ||
+		    may_open(proc, keeper_masks[i], O_WRONLY))
 			masks |= 1U << i;
-		fd_close(&fd);
-	}
 	return masks;
 }
 

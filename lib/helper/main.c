@@ -32,16 +32,16 @@ static union {
 /*
  * The host may have given us anything: its stdio (which nobody shall wait for), fds, blocked or
  * ignored signals, an odd umask. Signals stay blocked in keepers and holders, which read them from
- * a signalfd.
+ * a signalfd. -errno if the host's fds cannot be closed, which guests must never have.
  */
-static void normalise(void)
+static int normalise(void)
 {
 	/* what the host limited itself to is not for guests; and the keeper has an fd for each of
 	 * them */
 	static const int raised[] = { RLIMIT_AS, RLIMIT_CPU, RLIMIT_DATA, RLIMIT_FSIZE,
 				      RLIMIT_NOFILE };
 	sigset_t all;
-	int null;
+	int null, r;
 
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
@@ -56,7 +56,7 @@ static void normalise(void)
 	if (null > 2)
 		close(null);
 	fcntl(HELPER_CONTROL_FD, F_SETFD, FD_CLOEXEC);
-	sys_close_range(HELPER_CONTROL_FD + 1, ~0U, 0);
+	r = sys_close_range(HELPER_CONTROL_FD + 1, ~0U, 0) < 0 ? -errno : 0;
 	umask(022);
 	for (size_t i = 0; i < sizeof(raised) / sizeof(raised[0]); i++) {
 		struct rlimit limit;
@@ -72,6 +72,7 @@ static void normalise(void)
 	 * root */
 	prctl(PR_SET_DUMPABLE, 1);
 	prctl(PR_SET_NAME, "guest-keeper");
+	return r;
 }
 
 static int read_number(const char *file)
@@ -240,6 +241,8 @@ static int launch_once(struct launch *launch, struct guest_error *err)
 	if (r == 0 && launch->keeper.map.privileged) {
 		snprintf(path, sizeof(path), "%d/ns/user", pid);
 		fds[1] = openat(proc, path, O_RDONLY | O_CLOEXEC);
+		if (fds[1] < 0 && launch->start->rootfs == WIRE_ROOTFS_DIRECTORY)
+			r = error_make(err, errno, GUEST_STAGE_UID_MAP, "opening ns/user");
 	}
 	if (r == 0 && fds[1] >= 0 && launch->start->rootfs == WIRE_ROOTFS_DIRECTORY) {
 		tree = idmapped_rootfs(launch->rootfs, fds[1], err);
@@ -253,6 +256,8 @@ static int launch_once(struct launch *launch, struct guest_error *err)
 	if (r == 0)
 		r = wire_send(go[0], &plain, sizeof(plain), WIRE_READY, &tree, tree >= 0 ? 1 : 0,
 			      0);
+	if (r < 0 && err->code == 0)
+		error_make(err, -r, GUEST_STAGE_HELPER, "handing the keeper over");
 	if (r < 0) {
 		kill(pid, SIGKILL);
 		waitpid(pid, NULL, 0);
@@ -266,10 +271,9 @@ int main(void)
 {
 	static struct launch launch;
 	struct guest_error err = { .size = sizeof(err) };
-	int fds[WIRE_FDS_MAX], r;
+	int fds[WIRE_FDS_MAX], r, closed = normalise();
 	size_t fds_count;
 
-	normalise();
 	r = wire_receive(HELPER_CONTROL_FD, &message, sizeof(message), fds, &fds_count, 0);
 	if (r == WIRE_JANITOR)
 		janitor_main(&message.janitor, fds, fds_count);
@@ -280,6 +284,10 @@ int main(void)
 	launch.keeper.host = fds[0];
 	launch.rootfs = fds[1];
 	launch.unpacker = fds_count > 2 ? fds[2] : -EBADF;
+	if (closed < 0) {
+		error_make(&err, -closed, GUEST_STAGE_HELPER, "close_range");
+		helper_fail(HELPER_CONTROL_FD, &err);
+	}
 	r = idmap_plan(&launch.keeper.map, &err);
 	if (r < 0)
 		probe_clone(&err);

@@ -169,7 +169,7 @@ static int try_guest(struct trial *trial, struct guest_error *err)
 	const char *const argv[] = { "/nothing", NULL };
 	struct guest_command command;
 	struct guest_config config, checked;
-	struct guest_result result;
+	struct guest_result result = { .size = sizeof(result) };
 	struct guest *guest;
 	int fd = open_tiny_rootfs(err), r;
 
@@ -199,6 +199,7 @@ static int try_guest(struct trial *trial, struct guest_error *err)
 		*err = (struct guest_error){ .size = sizeof(*err) };
 		r = 0;
 	}
+	guest_result_clear(&result);
 	host_guest_end(guest, NULL);
 	return r;
 }

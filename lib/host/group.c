@@ -107,11 +107,12 @@ static int make(struct keeper *keeper, const struct group_wish *wish, struct gue
 		return err->code;
 	}
 	r = cgroup_tree_make(&group->tree, &request, err);
-	if (r < 0) {
+	if (r < 0)
+		fd_close(&group->janitor);
+	if (r == -EOPNOTSUPP) {
 		group->error = *err;
 		group->failed = wish->controllers;
 		group->failed_moving = wish->may_move_host;
-		fd_close(&group->janitor);
 	}
 	return r;
 }

@@ -193,10 +193,11 @@ int host_guest_create(struct guest **ret_guest, const struct guest_config *confi
 	cleanup_free struct guest *guest = calloc(1, sizeof(*guest));
 	int r;
 
-	if (!guest)
+	if (guest)
+		guest->owner = host_process();
+	if (!guest || !guest->owner)
 		return error_make(err, ENOMEM, GUEST_STAGE_MEMORY, "guest");
 	guest->references = 1;
-	guest->owner = host_process();
 	guest->uid = config->uid;
 	guest->writable_bytes = writable_bytes(config);
 	guest->writable_inodes = config->writable_inodes;

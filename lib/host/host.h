@@ -321,7 +321,8 @@ void pump_clear(struct pump *pump);
 
 /* --- process.c --- */
 
-/* A number for this process, other than that of any it was forked from. */
+/* A number for this process, other than that of any it was forked from. 0 if there is no memory for
+ * it yet. */
 uint64_t host_process(void);
 
 /* --- wait.c --- */

@@ -61,8 +61,11 @@ static void registry_forget(struct registry *registry)
 static struct registry *registry_get(void)
 {
 	struct registry *seen = __atomic_load_n(&current, __ATOMIC_ACQUIRE), *fresh;
+	uint64_t self = host_process();
 
-	if (seen && seen->owner == host_process())
+	if (!self)
+		return NULL;
+	if (seen && seen->owner == self)
 		return seen;
 	fresh = registry_new();
 	if (!fresh)
@@ -92,6 +95,7 @@ static int send_start(struct keeper *keeper, struct guest_error *err)
 	self = fd_above_stdio(sys_pidfd_open(getpid(), 0));
 	if (offset < 0 || self < 0) {
 		r = offset < 0 ? offset : error_make(err, errno, GUEST_STAGE_HELPER, "pidfd_open");
+		fd_close(&self);
 		request_clear(&request);
 		return r;
 	}
@@ -184,8 +188,10 @@ static int keeper_start(struct keeper *keeper, const struct group_wish *wish,
 		if (r < 0)
 			error_make(err, -r, GUEST_STAGE_HELPER, "talking to the helper");
 	}
+	/* then the launcher ends, if it has not yet; a forked copy of this process has the socket,
+	 * too */
 	if (r < 0)
-		fd_close(&keeper->control); /* then the launcher ends, if it has not yet */
+		shutdown(keeper->control, SHUT_RDWR);
 	host_launch_wait(&launcher);
 	return r < 0 ? r : receive_answer(keeper, WIRE_READY, deadline, err);
 }

@@ -82,9 +82,8 @@ int host_launch(int *ret_pidfd, struct guest_error *err)
 	cleanup_fd int program = payload_open_program(&payload_helper, wants_path(), err);
 	cleanup_fd int ours = -EBADF;
 	cleanup_fd int theirs = -EBADF;
-	cleanup_fd int pidfd = -EBADF;
 	struct child child;
-	int sockets[2], raw_pidfd = -1;
+	int sockets[2], pidfd = -EBADF, moved = -EBADF, errnum;
 
 	if (program < 0)
 		return program;
@@ -95,16 +94,23 @@ int host_launch(int *ret_pidfd, struct guest_error *err)
 	if (ours < 0 || theirs < 0)
 		return error_make(err, errno, GUEST_STAGE_HELPER, "socketpair");
 	child = (struct child){ .program = program, .control = theirs };
-	if (clone_and_exec(&child, &raw_pidfd) < 0)
+	if (clone_and_exec(&child, &pidfd) < 0)
 		return error_make(err, errno, GUEST_STAGE_HELPER, "clone");
-	pidfd = fd_above_stdio(raw_pidfd);
-	if (child.errnum || pidfd < 0) {
-		int errnum = child.errnum ? child.errnum : errno;
-
+	errnum = child.errnum;
+	if (!errnum && pidfd <= 2) {
+		moved = fcntl(pidfd, F_DUPFD_CLOEXEC, 3);
+		errnum = moved < 0 ? errno : 0;
+	}
+	if (errnum) {
+		shutdown(ours, SHUT_RDWR); /* it ends, if it runs at all */
 		host_launch_wait(&pidfd);
 		return error_make(err, errnum, GUEST_STAGE_HELPER, "starting the helper");
 	}
-	*ret_pidfd = fd_move(&pidfd);
+	if (moved >= 0) {
+		fd_close(&pidfd);
+		pidfd = moved;
+	}
+	*ret_pidfd = pidfd;
 	return fd_move(&ours);
 }
 

@@ -35,7 +35,7 @@ uint64_t host_process(void)
 	uint64_t *number = get_page(), seen = 0;
 
 	if (!number)
-		return (uint64_t)getpid();
+		return 0;
 	/* unlike any of an ancestor's: time has passed since */
 	if (!__atomic_load_n(number, __ATOMIC_ACQUIRE))
 		__atomic_compare_exchange_n(number, &seen, sys_now_ns() | 1, false,

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -29,7 +30,9 @@ static void kill_run(struct pump *pump, uint32_t cause, int failure)
 	pump->cause = cause;
 	pump->failure = failure;
 	pump->deadline = sys_now_ns() + KILL_GRACE_NS;
-	(void)wire_send_plain(pump->socket, WIRE_KILL);
+	/* this end is a kill, too, and takes no memory */
+	if (wire_send_plain(pump->socket, WIRE_KILL) < 0)
+		shutdown(pump->socket, SHUT_WR);
 }
 
 /* Nobody wants more output: on_output is not called again. */
@@ -56,6 +59,7 @@ static void judge(struct pump *pump, int event)
 static int take_pipes(struct pump *pump, int *fds, size_t count)
 {
 	size_t n = 0;
+	int r = 0;
 
 	for (int i = 0; i < 2; i++) {
 		bool wanted = pump->outputs[i].stream != 0;
@@ -64,9 +68,10 @@ static int take_pipes(struct pump *pump, int *fds, size_t count)
 			continue;
 		pump->outputs[i].fd = fds[n++];
 		if (fcntl(pump->outputs[i].fd, F_SETFL, O_NONBLOCK) < 0)
-			return -errno;
+			r = -errno;
 	}
-	return n == count ? 0 : -EPROTO;
+	wire_close_fds(fds + n, count - n);
+	return n == count ? r : -EPROTO;
 }
 
 static int stuck(struct pump *pump, struct guest_error *err)
@@ -94,11 +99,17 @@ static int take_message(struct pump *pump, struct guest_error *err)
 	if (r == -EPIPE)
 		return error_text(err, EPIPE, GUEST_STAGE_HANDLE,
 				  "the guest is lost: its init process was killed");
-	if (r < 0)
-		return error_make(err, -r, GUEST_STAGE_PROTOCOL, "reading from the guest");
+	if (r < 0) {
+		kill_run(pump, 0,
+			 error_make(err, -r, GUEST_STAGE_PROTOCOL, "reading from the guest"));
+		return 0;
+	}
 	if (r == WIRE_STARTED) {
 		r = take_pipes(pump, fds, count);
-		return r < 0 ? error_make(err, -r, GUEST_STAGE_PROTOCOL, "pipes of the guest") : 0;
+		if (r < 0)
+			kill_run(pump, 0,
+				 error_make(err, -r, GUEST_STAGE_PROTOCOL, "pipes of the guest"));
+		return 0;
 	}
 	wire_close_fds(fds, count);
 	if (r == WIRE_ENDED && message.ended.header.size == sizeof(message.ended)) {
@@ -147,7 +158,7 @@ int pump_go(struct pump *pump, bool until_exec, struct guest_error *err)
 		int r = 0;
 
 		if (n < 0 && errno != EINTR)
-			return error_make(err, errno, GUEST_STAGE_PROTOCOL, "poll");
+			kill_run(pump, 0, error_make(err, errno, GUEST_STAGE_PROTOCOL, "poll"));
 		for (int i = 0; n > 0 && i < 2; i++)
 			if (poll_fds[i + 1].revents)
 				judge(pump, output_read(&pump->outputs[i], pump->command));
@@ -334,7 +345,9 @@ int pump_finish(struct pump *pump, int r, struct guest_result *result, struct gu
 	if (r == 0 && pump->failure == 0)
 		pump->failure = fill_result(pump, false, result);
 	if (r == 0 && pump->failure < 0)
-		r = error_make(err, -pump->failure, GUEST_STAGE_MEMORY, "captured output");
+		r = err->code == pump->failure ?
+			    pump->failure :
+			    error_make(err, -pump->failure, GUEST_STAGE_MEMORY, "captured output");
 	else if (r == -EPIPE)
 		(void)fill_result(pump, true, result);
 	return r;
