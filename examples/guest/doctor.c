@@ -118,12 +118,16 @@ static int on_finding(void *user_data, const struct guest_finding *finding)
 
 int doctor_main(int argc, char **argv)
 {
-	static const struct option known[] = { { "json", no_argument, NULL, 'j' }, { 0 } };
+	static const struct option known[] = { { "json", no_argument, NULL, 'j' },
+					       { "help", no_argument, NULL, 'h' },
+					       { 0 } };
 	struct guest_error err = { .size = sizeof(err) };
 	struct report report = { 0 };
 	int option, failed;
 
 	while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
+		if (option == 'h')
+			exit_with_help();
 		if (option != 'j')
 			fail_usage();
 		report.json = true;

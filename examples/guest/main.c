@@ -29,13 +29,28 @@ static const char help[] =
 	"  --cwd DIR                  [/]\n"
 	"  --timeout TIME             kill everything after TIME: 10, 1.5, 200ms, 2m, 1h\n"
 	"  --writable SIZE            what the guest may write [1G]\n"
-	"  --memory SIZE, --pids N, --cpus N.N\n"
-	"                             limits, where the host can enforce them\n"
-	"  --best-effort              go without those it cannot\n"
 	"  --no-seccomp               allow the system calls that are closed by default\n"
-	"  --stats                    say at the end, on stderr, what became of the command\n"
+	"  --stats                    say at the end, on stderr, what became of the command, what it\n"
+	"                             used, and what enforced its limits\n"
 	"\n"
-	"Status: the command's; 128+N if signal N ended it; 124 if TIME had passed; 125 if the\n"
+	"Limits, by cgroup v2, or else by the library's own looking every few milliseconds:\n"
+	"  --memory SIZE              memory, files written in the guest included\n"
+	"  --pids N                   processes and threads\n"
+	"  --cpu-time TIME            CPU time of all processes together\n"
+	"Limits by cgroup v2 alone:\n"
+	"  --cpus N.N                 CPUs at once\n"
+	"  --cpu-weight N             share of busy CPUs, 1 to 10000, where others have 100\n"
+	"  --memory-high SIZE         beyond it the guest is slowed down, not killed\n"
+	"  --io-max 'DEVICE KEY=N...' rbps, wbps, riops, wiops of a block device; may be repeated\n"
+	"Where, and what if not:\n"
+	"  --cgroup                   in a group of its own, without limits too; nothing else will do\n"
+	"  --cgroup-parent DIR        the group in which that of the guest is made\n"
+	"  --move-host                this program may move into a leaf of its own group\n"
+	"  --best-effort              go without limits that nothing here enforces\n"
+	"Limits of each process, as setrlimit(2):\n"
+	"  --address-space SIZE, --data SIZE, --file-size SIZE, --open-files N\n"
+	"\n"
+	"Status: the command's; 128+N if signal N ended it; 124 if its TIME was over; 125 if the\n"
 	"guest could not be made; 126 or 127 if the command could not be executed or found.\n"
 	"\n"
 	"doctor: try what guests need of this host, and say what to do. Status 0: guests work.\n"
@@ -46,6 +61,7 @@ static const char help[] =
 	"  guest run --timeout 10 -- sh -c 'sort | uniq -c | sort -rn' <words.txt\n"
 	"  guest run --ro-bind .:/src --cwd /src -- python3 check.py data.csv\n"
 	"  guest run --bind ./out:/out --env CI -- sh -c 'date >/out/when'\n"
+	"  guest run --memory 512M --pids 64 --cpu-time 30 --stats -- python3 - <untrusted.py\n"
 	"  guest doctor --json\n";
 
 void fail(const char *format, ...)
@@ -66,6 +82,20 @@ void fail_usage(void)
 	      "       guest doctor [--json] | rootfs | --version | --help\n",
 	      stderr);
 	exit(STATUS_FAILED);
+}
+
+/* What was printed and could not be written is a failure. */
+__attribute__((noreturn)) static void finish(int status)
+{
+	if (fflush(stdout) != 0 || ferror(stdout))
+		fail("standard output: %s", strerror(errno));
+	exit(status);
+}
+
+void exit_with_help(void)
+{
+	fputs(help, stdout);
+	finish(0);
 }
 
 void *grow(void *array, size_t count, size_t size)
@@ -97,8 +127,7 @@ static int help_main(int argc, char **argv)
 {
 	(void)argc;
 	(void)argv;
-	fputs(help, stdout);
-	return 0;
+	exit_with_help();
 }
 
 static int version_main(int argc, char **argv)
@@ -120,16 +149,11 @@ static const struct {
 
 int main(int argc, char **argv)
 {
-	int status;
-
 	for (size_t i = 0; argc > 1 && i < sizeof(commands) / sizeof(commands[0]); i++) {
 		if (strcmp(argv[1], commands[i].name) != 0)
 			continue;
 		argv[1] = argv[0]; /* for getopt's messages */
-		status = commands[i].main(argc - 1, argv + 1);
-		if (fflush(stdout) != 0 || ferror(stdout))
-			fail("standard output: %s", strerror(errno));
-		return status;
+		finish(commands[i].main(argc - 1, argv + 1));
 	}
 	if (argc > 1)
 		fprintf(stderr, "guest: there is no '%s'\n", argv[1]);

@@ -68,30 +68,85 @@ static int status_of_error(const struct guest_error *err)
 
 static int status_of_result(const struct guest_result *result)
 {
-	switch (result->cause) {
-	case GUEST_EXITED:
-		return result->exit_code;
-	case GUEST_TIMED_OUT:
+	if (result->cause == GUEST_TIMED_OUT || result->cause == GUEST_CPU_TIME)
 		return STATUS_TIMED_OUT;
-	default:
-		return STATUS_SIGNAL + result->term_signal;
+	return result->exit_code >= 0 ? result->exit_code : STATUS_SIGNAL + result->term_signal;
+}
+
+/* The words whose bits are set. */
+static void print_words(const char *label, uint32_t bits, const char *const *words, size_t count)
+{
+	const char *separator = label;
+
+	for (size_t i = 0; i < count; i++) {
+		if (!(bits >> i & 1))
+			continue;
+		fprintf(stderr, "%s%s", separator, words[i]);
+		separator = ", ";
 	}
+	if (separator != label)
+		fputc('\n', stderr);
+}
+
+/* Of the limits that were asked for, what enforced them. */
+static void print_enforcers(const struct run_options *options, const struct guest_info *info,
+			    const struct guest_result *result)
+{
+	const struct guest_config *config = &options->config;
+	const struct {
+		const char *name;
+		bool wanted;
+		uint32_t enforcer;
+	} limits[] = {
+		{ "memory", config->memory_bytes, info->memory_enforced },
+		{ "memory-high", config->memory_high_bytes, info->memory_high_enforced },
+		{ "pids", config->pids_max, info->pids_enforced },
+		{ "cpus", config->cpu_quota, info->cpu_enforced },
+		{ "cpu-weight", config->cpu_weight, info->cpu_weight_enforced },
+		{ "io-max", config->io_max, info->io_enforced },
+		{ "cpu-time", options->command.cpu_time_ns, result->cpu_time_enforced },
+	};
+	const char *separator = "enforced     ";
+
+	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+		if (!limits[i].wanted)
+			continue;
+		fprintf(stderr, "%s%s: %s", separator, limits[i].name,
+			guest_enforcer_name(limits[i].enforcer));
+		separator = ", ";
+	}
+	if (separator[0] == ',')
+		fputc('\n', stderr);
+	if (info->cgroup)
+		fprintf(stderr, "cgroup       %s\n", info->cgroup);
 }
 
 static void print_stats(const struct guest_result *result)
 {
+	static const char *const seen[] = { "killed for want of memory", "fork refused",
+					    "disk full", "budget spent",
+					    "cause is likely, not certain" };
+
 	fprintf(stderr, "cause        %s", guest_cause_name(result->cause));
-	if (result->cause == GUEST_EXITED)
+	if (result->exit_code >= 0)
 		fprintf(stderr, ", status %" PRId32, result->exit_code);
 	else if (result->term_signal)
 		fprintf(stderr, ", signal %" PRId32 " (%s)", result->term_signal,
 			strsignal(result->term_signal));
-	fprintf(stderr, "\nwall time    %.6f s\n", (double)result->wall_ns / 1e9);
+	fputc('\n', stderr);
+	print_words("seen         ", result->seen, seen, sizeof(seen) / sizeof(seen[0]));
+	fprintf(stderr, "wall time    %.6f s\n", (double)result->wall_ns / 1e9);
+	fprintf(stderr, "setup time   %.6f s\n", (double)result->setup_ns / 1e9);
 	fprintf(stderr, "user time    %.6f s\n", (double)result->user_ns / 1e9);
 	fprintf(stderr, "system time  %.6f s\n", (double)result->system_ns / 1e9);
 	fprintf(stderr, "largest RSS  %" PRIu64 " kB\n", result->max_rss_bytes >> 10);
 	if (result->memory_peak_bytes)
 		fprintf(stderr, "memory peak  %" PRIu64 " kB\n", result->memory_peak_bytes >> 10);
+	if (result->processes)
+		fprintf(stderr, "processes    %" PRIu64 "\n", result->processes);
+	fprintf(stderr, "page faults  %" PRIu64 " minor, %" PRIu64 " major\n", result->minor_faults,
+		result->major_faults);
+	fprintf(stderr, "written      %" PRIu64 " kB\n", result->written_bytes >> 10);
 }
 
 static int run_in(struct guest *guest, const struct run_options *options)
@@ -99,24 +154,25 @@ static int run_in(struct guest *guest, const struct run_options *options)
 	static const char *const shell[] = { "bash", NULL };
 	struct guest_error err = { .size = sizeof(err) };
 	struct guest_result result = { .size = sizeof(result) };
-	struct guest_command command;
+	struct guest_info info = { .size = sizeof(info) };
+	struct guest_command command = options->command;
 	int status;
 
-	guest_command_init(&command, sizeof(command));
 	command.argv = options->argv[0] ? (const char *const *)options->argv : shell;
 	command.envp =
 		(const char *const *)environment_make(&options->environment, options->config.uid);
-	command.cwd = options->cwd;
 	command.stdin_fd = STDIN_FILENO;
 	command.stdout_fd = STDOUT_FILENO;
 	command.stderr_fd = STDERR_FILENO;
-	command.timeout_ns = options->timeout_ns;
 	if (guest_run(guest, &command, &result, &err) < 0) {
 		fprintf(stderr, "guest: %s\n", err.message);
 		return status_of_error(&err);
 	}
-	if (options->stats)
+	if (options->stats) {
 		print_stats(&result);
+		if (guest_info(guest, &info, NULL) == 0)
+			print_enforcers(options, &info, &result);
+	}
 	status = status_of_result(&result);
 	guest_result_clear(&result);
 	return status;

@@ -36,16 +36,18 @@ struct strings {
 struct run_options {
 	struct guest_config config;
 	struct guest_mount *mounts;
-	struct strings environment; /* of --env: NAME=VALUE, or NAME */
-	const char *cwd;
-	char **argv; /* the command; empty: a shell */
-	uint64_t timeout_ns;
+	struct guest_command command; /* but for its argv, environment and stdio */
+	struct strings environment;   /* of --env: NAME=VALUE, or NAME */
+	char **argv;		      /* the command; empty: a shell */
 	bool stats;
 };
 
 /* Print "guest: ..." to stderr and exit with STATUS_FAILED. */
 __attribute__((noreturn, format(printf, 1, 2))) void fail(const char *format, ...);
 __attribute__((noreturn)) void fail_usage(void); /* after getopt(3) has said what is wrong */
+
+/* Print what the tool can do, and exit with 0. */
+__attribute__((noreturn)) void exit_with_help(void);
 
 /* Exit with STATUS_FAILED if there is no memory. */
 void *grow(void *array, size_t count, size_t size);

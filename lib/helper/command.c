@@ -182,7 +182,8 @@ __attribute__((noreturn)) void command_exec(const struct command *command)
 
 	setsid();
 	if (command->holder->paused)
-		raise(SIGSTOP); /* until the others go on */
+		kill(getpid(), SIGSTOP); /* until the others go on; raise(3) asks for a thread's id
+					    that libc has cached, which is the launcher's */
 	leave_marker(command);
 	set_stdio(command);
 	set_limits(command);

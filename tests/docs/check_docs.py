@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Header, symbol map, manual pages and the built library must name the same functions, and examples must compile.
+"""Header, symbol map, manual pages and the built library must name the same functions, and examples must compile. The
+command-line tool, its --help and its page must name the same options.
 
     check_docs.py SOURCE_DIRECTORY LIBRARY [C_COMPILER]
 """
@@ -12,6 +13,7 @@ import tempfile
 
 PROTOTYPE = re.compile(r"^GUEST_API\b[^;(]*?\b(guest_\w+)\(", re.MULTILINE)
 SYMBOL = re.compile(r"^\s*(guest_\w+);", re.MULTILINE)
+PAGE_NAME = re.compile(r"^\.Nm (guest_\w+)", re.MULTILINE)
 
 
 def header_functions(source):
@@ -23,6 +25,19 @@ def exported_symbols(library):
     names = {line.split()[-1].split("@")[0] for line in lines.stdout.splitlines() if " A " not in line}
     # a sanitized library exports the sanitizer's marks, too
     return {name for name in names if not name.startswith(("__asan", "__odr_asan", "__ubsan", "__tsan"))}
+
+
+def option_names(source):
+    """The options of `guest run` and `guest doctor`, by where they are named."""
+    tool = source / "examples/guest"
+    tables = "".join((tool / name).read_text() for name in ("run_options.c", "doctor.c"))
+    text = re.search(r"char help\[\] =(.*?);\n\n", (tool / "main.c").read_text(), re.DOTALL).group(1)
+    page = (source / "man/guest.1").read_text()
+    return {
+        "tool": set(re.findall(r'\{ "([a-z-]+)", (?:no|required)_argument', tables)) | {"version"},
+        "--help": set(re.findall(r"--([a-z][a-z-]+)", text)),
+        "guest.1": set(re.findall(r"\bFl -([a-z][a-z-]+)", page)),
+    }
 
 
 def examples(page):
@@ -73,9 +88,14 @@ def main():
     compare(library, {name for name in exported_symbols(library) if not name.startswith("GUEST_")})
     pages = sorted((source / "man").glob("*.3"))
     if pages:
-        compare("man", {page.stem for page in pages})
+        compare("man", {name for page in pages for name in PAGE_NAME.findall(page.read_text())})
+        problems.extend(f"{page.name}: does not name {page.stem}" for page in pages
+                        if page.stem not in PAGE_NAME.findall(page.read_text()))
     else:
         print("SKIP man: no pages")
+    options = option_names(source)
+    for where, names in options.items():
+        problems.extend(f"{where}: lacks --{name}" for name in sorted(set().union(*options.values()) - names))
     for page in sorted((source / "man").glob("*.[37]")):
         for number, code in enumerate(examples(page), 1):
             if "guest_" not in code or "#!" in code or "import " in code:
