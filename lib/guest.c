@@ -1,30 +1,41 @@
 // SPDX-License-Identifier: MIT
+/* clang-format off: the figure is meant to stand as it is */
 /*
  * libguest: the public entry points.
  *
  * Theory of operation
  *
- *   host program, any number of threads
- *     libguest.so   checks what it is given, execs the helper, pumps output. It never runs code of
- * its own in |           a forked copy of the host, and has no thread of its own. | SOCK_SEQPACKET,
- * fds as SCM_RIGHTS (wire/wire.h) launcher      the helper as exec'd: makes the keeper, writes its
- * id maps, exits. The host has no child. keeper        one for each host process and rootfs, PID 1
- * of its own user, mount and PID namespaces: with |           it ends every guest. It holds the
- * unpacked rootfs (the template) and clones holders.
- *       |-- unpack  short-lived: decodes and unpacks the archive, confined to the template's tmpfs.
- *       |-- undertaker   closes the mount namespaces of dead guests, which takes milliseconds.
- *       |-- holder  one for each guest, PID 1 of its own user, mount, PID, UTS, IPC and network
- * namespaces: |       an overlay of a capped tmpfs over the template. Starts commands and reaps.
- *           |-- command   one for each guest_run(): own session and cgroup namespace, capabilities
- * dropped, no_new_privs, seccomp, execve.
+ *   host program    any number of threads
+ *     libguest.so   checks what it is given, execs the helper, makes control groups, pumps output.
+ *         |         It never runs code of its own in a forked copy of the host; it has a thread
+ *         |         for each guest_spawn(), and no other
+ *         |  SOCK_SEQPACKET, fds as SCM_RIGHTS (wire/wire.h)
+ *         |
+ *     launcher      the helper as exec'd: makes the keeper, writes its id maps, exits: the host
+ *         |         has no child
+ *     keeper        one for each host process and rootfs, PID 1 of its own user, mount and PID
+ *         |         namespaces: with it ends every guest. Holds the unpacked rootfs (the template)
+ *         |         and clones holders
+ *         |-- unpack      short-lived: unpacks the archive, confined to the template's tmpfs
+ *         |-- undertaker  closes the mount namespaces of dead guests, which takes milliseconds
+ *         '-- holder      one for each guest, PID 1 of its own user, mount, PID, UTS, IPC and
+ *               |         network namespaces: an overlay of a capped tmpfs over the template.
+ *               |         Starts commands, reaps, and samples what no control group limits
+ *               '-- command   one for each guest_run(): own session, cgroup namespace and (where
+ *                             guests have limits) control group, capabilities dropped,
+ *                             no_new_privs, seccomp, execve
+ *     janitor       outside the keeper's control groups, where there are any: removes them when
+ *                   the host is gone
  *
- * The host ends: the keeper sees it by the host's pidfd, and exits. A handle is closed, or its
+ * The host ends: the keeper and the janitor see it by the host's pidfd. A handle is closed, or its
  * holder is killed: the holder's sockets end, which both sides see. The host kills nothing and
  * reaps nothing but the launcher.
  *
- * Locks: one, over the registry of keepers (host/keeper.c). A guest has none: each guest_run() has
- * a socket of its own to the holder.
+ * Locks: one over the registry of keepers (host/keeper.c), one for each keeper's control groups,
+ * one for each guest's limits where they change, one for each spawned command. guest_run() takes
+ * none of them: it has a socket of its own to the holder.
  */
+/* clang-format on */
 #include "guest/guest.h"
 
 #include <errno.h>

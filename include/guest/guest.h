@@ -41,8 +41,8 @@
  * struct guest_result say of each limit what enforces it. guest(7) tells where groups are looked
  * for.
  *
- * Children.  A host that is PID 1 of a PID namespace, or a child subreaper, inherits the process
- * that keeps its guests, as it does all orphans; guest_trim() reaps it.
+ * Children.  A host that is PID 1 of a PID namespace, or a child subreaper, inherits the processes
+ * that keep its guests and their control groups, as it does all orphans; guest_trim() reaps them.
  *
  * Forks.  A handle belongs to the process that made it: in a forked child each call on it gives
  * -ECHILD and leaves the guest alone. The child may make guests of its own.
@@ -176,7 +176,7 @@ struct guest_mount {
  */
 struct guest_config {
 	uint32_t size;
-	uint32_t flags; /* GUEST_NO_SECCOMP, GUEST_BEST_EFFORT; 0 */
+	uint32_t flags; /* GUEST_NO_SECCOMP and those below it; 0 */
 	/*
 	 * NULL: the embedded rootfs. A directory: read-only below the guest's own writable layer. A
 	 * file: any tar, plain or compressed with xz, gzip, bzip2, zstd or lz4; unpacked once for

@@ -383,10 +383,20 @@ void cgroup_tree_forget(struct cgroup_tree *tree)
 	fd_close(&tree->level);
 }
 
+/* Back from the leaf, unless other trees are there still. */
+static void move_host_back(const struct cgroup_tree *tree)
+{
+	(void)fd_write_file_at(tree->level, "cgroup.subtree_control", "-memory -pids -cpu -io");
+	(void)fd_write_file_at(tree->level, "cgroup.procs", "0");
+	(void)unlinkat(tree->level, tree->host_leaf, AT_REMOVEDIR);
+}
+
 void cgroup_tree_remove(struct cgroup_tree *tree)
 {
 	/* systemd removes its scope when the last process is gone */
 	if (tree->dir >= 0 && !tree->by_systemd)
 		(void)cgroup_remove(tree->level, tree->name);
+	if (tree->dir >= 0 && tree->host_leaf[0])
+		move_host_back(tree);
 	cgroup_tree_forget(tree);
 }

@@ -89,6 +89,9 @@ int config_read_limits(struct guest_limits *limits, const struct guest_limits *f
 	if (limits->flags)
 		return error_text(err, EINVAL, GUEST_STAGE_CONFIG, "unknown flags %#x",
 				  limits->flags);
+	if (limits->memory_bytes > 0 && limits->memory_bytes < MEMORY_MIN)
+		return error_text(err, EINVAL, GUEST_STAGE_CONFIG, "memory_bytes is below %d",
+				  MEMORY_MIN);
 	if (limits->cpu_weight > CPU_WEIGHT_MAX && limits->cpu_weight != GUEST_LIMIT_KEEP)
 		return error_text(err, EINVAL, GUEST_STAGE_CONFIG, "cpu_weight is above %d",
 				  CPU_WEIGHT_MAX);

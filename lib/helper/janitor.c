@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/sys.h"
 #include "cgroup/cgroup.h"
 #include "helper/helper.h"
 
@@ -28,6 +29,8 @@ __attribute__((noreturn)) void janitor_main(const struct wire_janitor *message, 
 	const char *leaf = wire_string(message, message->host_leaf);
 	struct pollfd poll_fds[2] = { { .fd = HELPER_CONTROL_FD, .events = POLLIN },
 				      { .fd = fds_count > 0 ? fds[0] : -1, .events = POLLIN } };
+	struct wire_plain ready;
+	int self;
 
 	if (fds_count != 2 || !tree)
 		_exit(1);
@@ -41,7 +44,11 @@ __attribute__((noreturn)) void janitor_main(const struct wire_janitor *message, 
 	}
 	prctl(PR_SET_NAME, "guest-janitor");
 	setsid();
-	(void)wire_send_plain(HELPER_CONTROL_FD, WIRE_READY);
+	self = sys_pidfd_open(getpid(), 0);
+	if (self < 0 ||
+	    wire_send(HELPER_CONTROL_FD, &ready, sizeof(ready), WIRE_READY, &self, 1, 1) < 0)
+		_exit(1);
+	fd_close(&self);
 	while (!poll_fds[0].revents && !poll_fds[1].revents)
 		(void)poll(poll_fds, 2, -1);
 	(void)cgroup_remove(fds[1], tree);

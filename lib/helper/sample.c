@@ -66,6 +66,7 @@ static bool walk_wanted(const struct holder *holder, bool *memory)
 	*memory = holder->limits.memory_bytes;
 	for (const struct run *run = holder->runs; run; run = run->next) {
 		wanted |= run->cgroup < 0 && (watches(run) || holder->limits.cpu_ns);
+		wanted |= watches(run) && run->limits.pids_max;
 		*memory |= watches(run) && run->limits.memory_bytes;
 	}
 	return wanted || *memory;
@@ -429,7 +430,7 @@ void sample_end(struct holder *holder, struct run *run, uint64_t cpu_ns)
 		run->seen |= GUEST_SEEN_OOM;
 	/* the kernel does not tell of forks that RLIMIT_NPROC has refused */
 	if (processes && run->processes_peak >= processes)
-		run->seen |= GUEST_SEEN_PIDS_MAX | GUEST_SEEN_SUSPECTED;
+		run->seen |= GUEST_SEEN_PIDS_MAX;
 	if (sample_disk_is_full())
 		run->seen |= GUEST_SEEN_DISK_FULL;
 }

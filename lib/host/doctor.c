@@ -213,8 +213,8 @@ static void tell_limits(struct walk *walk, const struct trial *trial)
 
 	if (no_group->code < 0)
 		tell(walk, GUEST_FINDING_NOTE, "cgroup2", no_group->message,
-		     "systemd-run --user --scope -p Delegate=yes PROGRAM, or name a cgroup_parent; "
-		     "without it limits are sampled, and there are none on the rate of CPU and I/O");
+		     "systemd-run --user --scope -p Delegate=yes PROGRAM, which sets GUEST_MOVE_HOST, or "
+		     "a cgroup_parent; else limits are sampled, with none on the rate of CPU and I/O");
 	else
 		tell(walk, GUEST_FINDING_OK, "cgroup2", "groups for guests can be made", "");
 	snprintf(detail, sizeof(detail), "memory: %s, processes: %s, CPU: %s",

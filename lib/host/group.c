@@ -20,10 +20,19 @@
 int group_init(struct group_tree *group, const char *parent)
 {
 	*group = (struct group_tree){ .tree = { .level = -EBADF, .dir = -EBADF },
-				      .janitor = -EBADF };
+				      .janitor = -EBADF,
+				      .janitor_pidfd = -EBADF };
 	group->parent = parent ? strdup(parent) : NULL;
 	pthread_mutex_init(&group->lock, NULL);
 	return parent && !group->parent ? -ENOMEM : 0;
+}
+
+static void end_janitor(struct group_tree *group)
+{
+	if (group->janitor >= 0)
+		shutdown(group->janitor, SHUT_RDWR); /* a forked copy of this process may have it */
+	fd_close(&group->janitor);
+	host_launch_wait(&group->janitor_pidfd); /* ours if we are PID 1 or a subreaper */
 }
 
 static int send_janitor(int control, int level, const char *name, const char *host_leaf,
@@ -73,14 +82,16 @@ static int start_janitor(void *user_data, int level, const char *name, const cha
 		r = host_wait_readable(control, sys_now_ns() + JANITOR_TIMEOUT_NS);
 	if (r == 0)
 		r = wire_receive(control, &answer, sizeof(answer), fds, &count, 1);
-	wire_close_fds(fds, count);
-	if (r < 0)
+	if (r != WIRE_READY || count != 1) {
+		wire_close_fds(fds, count);
 		shutdown(control, SHUT_RDWR);
+	}
 	host_launch_wait(&launcher);
-	if (r < 0)
-		return r;
-	fd_close(&group->janitor);
+	if (r != WIRE_READY || count != 1)
+		return r < 0 ? r : -EPROTO;
+	end_janitor(group);
 	group->janitor = fd_move(&control);
+	group->janitor_pidfd = fds[0];
 	return 0;
 }
 
@@ -108,7 +119,7 @@ static int make(struct keeper *keeper, const struct group_wish *wish, struct gue
 	}
 	r = cgroup_tree_make(&group->tree, &request, err);
 	if (r < 0)
-		fd_close(&group->janitor);
+		end_janitor(group);
 	if (r == -EOPNOTSUPP) {
 		group->error = *err;
 		group->failed = wish->controllers;
@@ -159,12 +170,13 @@ void group_forget(struct group_tree *group)
 {
 	cgroup_tree_forget(&group->tree);
 	fd_close(&group->janitor);
+	fd_close(&group->janitor_pidfd);
 }
 
 void group_end(struct group_tree *group)
 {
 	cgroup_tree_remove(&group->tree);
-	fd_close(&group->janitor);
+	end_janitor(group);
 	pthread_mutex_destroy(&group->lock);
 	free(group->parent);
 }

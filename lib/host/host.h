@@ -60,9 +60,10 @@ struct group_wish {
 
 struct group_tree {
 	pthread_mutex_t lock;
-	char *parent;		  /* named by the caller; NULL: found */
-	struct cgroup_tree tree;  /* tree.dir is -EBADF before it is made */
-	int janitor;		  /* its control socket */
+	char *parent;		 /* named by the caller; NULL: found */
+	struct cgroup_tree tree; /* tree.dir is -EBADF before it is made */
+	int janitor;		 /* its control socket */
+	int janitor_pidfd;
 	uint32_t made;		  /* groups for guests so far */
 	struct guest_error error; /* why it could not be made; code 0: not tried */
 	uint32_t failed;	  /* with these controllers */
@@ -159,6 +160,7 @@ struct guest {
 	int pidfd;  /* of the holder */
 	int broken; /* atomic: a process of it is stuck in the kernel */
 	uint32_t uid;
+	bool stopped;	  /* paused, by SIGSTOP */
 	bool has_setuid;  /* its root may become other users */
 	uint32_t running; /* atomic: commands */
 	uint64_t made_at; /* CLOCK_MONOTONIC */

@@ -57,10 +57,18 @@ int host_ask(struct guest *guest, enum wire_question question, const struct wire
 int host_pause(struct guest *guest, bool pause, struct guest_error *err)
 {
 	struct wire_report report;
+	int r;
 
-	if (guest->limits.dir >= 0)
-		return cgroup_freeze(guest->limits.dir, pause, err);
-	return host_ask(guest, pause ? WIRE_ASK_PAUSE : WIRE_ASK_RESUME, NULL, &report, err);
+	pthread_mutex_lock(&guest->lock);
+	/* it may have been given its group in between */
+	if (guest->limits.dir >= 0 && !guest->stopped) {
+		r = cgroup_freeze(guest->limits.dir, pause, err);
+	} else {
+		r = host_ask(guest, pause ? WIRE_ASK_PAUSE : WIRE_ASK_RESUME, NULL, &report, err);
+		guest->stopped = r == 0 ? pause : guest->stopped;
+	}
+	pthread_mutex_unlock(&guest->lock);
+	return r;
 }
 
 int host_info(struct guest *guest, struct guest_info *info, struct guest_error *err)

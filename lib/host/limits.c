@@ -79,8 +79,8 @@ static void remember_group(struct guest *guest, const struct cgroup_limits *valu
 	limits->pids = limits->values.pids ? group : GUEST_ENFORCED_NOT;
 	limits->cpu = limits->values.cpu_quota ? group : GUEST_ENFORCED_NOT;
 	limits->cpu_weight = limits->values.cpu_weight ? group : GUEST_ENFORCED_NOT;
-	if (values->io_max)
-		limits->io = values->io_max[0] ? group : GUEST_ENFORCED_NOT;
+	if (values->io_max && values->io_max[0])
+		limits->io = group;
 }
 
 static int make_group(struct guest *guest, struct guest_error *err)
@@ -278,16 +278,22 @@ static int enable(struct guest *guest, uint32_t controllers, struct guest_error 
 	return r;
 }
 
+/* What holds for the guest holds for its commands. */
+static void inherit(const struct guest *guest, struct command_limits *limits)
+{
+	limits->memory = guest->limits.memory;
+	limits->pids = guest->limits.pids;
+	limits->cpu = guest->limits.cpu;
+}
+
 static int begin_in_group(struct guest *guest, const struct cgroup_limits *values,
 			  struct command_limits *limits, struct guest_error *err)
 {
 	uint64_t number = __atomic_add_fetch(&guest->limits.commands, 1, __ATOMIC_RELAXED);
 	struct cgroup_usage usage = { 0 };
 	uint32_t group = by_group(guest);
-	int r = enable(guest, cgroup_limits_need(values) | LIMITS_READY, err);
+	int r;
 
-	if (r < 0)
-		return r;
 	snprintf(limits->name, sizeof(limits->name), "run-%" PRIu64, number);
 	limits->dir = cgroup_make(&guest->keeper->group.tree, guest->limits.dir, limits->name, err);
 	if (limits->dir < 0)
@@ -298,17 +304,32 @@ static int begin_in_group(struct guest *guest, const struct cgroup_limits *value
 	(void)fd_write_file_at(limits->dir, "memory.oom.group", "1");
 	cgroup_usage_read(guest->limits.dir, CGROUP_READ_EVENTS, &usage);
 	limits->pids_refused = usage.pids_refused;
-	limits->memory = values->memory ? group : guest->limits.memory;
-	limits->pids = values->pids ? group : guest->limits.pids;
-	limits->cpu = values->cpu_quota ? group : guest->limits.cpu;
+	limits->memory = values->memory ? group : limits->memory;
+	limits->pids = values->pids ? group : limits->pids;
+	limits->cpu = values->cpu_quota ? group : limits->cpu;
 	return 0;
+}
+
+/* The guest's group, made for the first command that has a limit. */
+static int first_group(struct guest *guest, const struct group_wish *wish, struct guest_error *err)
+{
+	const struct cgroup_limits none = { GUEST_LIMIT_KEEP, GUEST_LIMIT_KEEP, GUEST_LIMIT_KEEP,
+					    GUEST_LIMIT_KEEP, GUEST_LIMIT_KEEP, NULL };
+	int r;
+
+	pthread_mutex_lock(&guest->lock);
+	r = group_get(guest->keeper, wish, err);
+	if (r == 0)
+		r = set_by_group(guest, &none, err);
+	pthread_mutex_unlock(&guest->lock);
+	return r;
 }
 
 int limits_begin_command(struct guest *guest, const struct guest_command *command,
 			 struct command_limits *limits, struct wire_run_limits *wire,
 			 struct guest_error *err)
 {
-	const struct cgroup_limits values = {
+	struct cgroup_limits values = {
 		.memory = command->memory_bytes,
 		.pids = command->pids_max,
 		.cpu_quota = command->cpu_quota,
@@ -321,24 +342,30 @@ int limits_begin_command(struct guest *guest, const struct guest_command *comman
 	if (command->cpu_time_ns || guest->budget.cpu_ns)
 		limits->cpu_time = GUEST_ENFORCED_SAMPLED;
 	if (!grouped && wish.controllers) {
-		struct cgroup_limits none = { GUEST_LIMIT_KEEP, GUEST_LIMIT_KEEP, GUEST_LIMIT_KEEP,
-					      GUEST_LIMIT_KEEP, GUEST_LIMIT_KEEP, NULL };
-
-		pthread_mutex_lock(&guest->lock);
-		r = group_get(guest->keeper, &wish, err);
-		grouped = r == 0 && (r = set_by_group(guest, &none, err)) == 0;
-		pthread_mutex_unlock(&guest->lock);
+		r = first_group(guest, &wish, err);
+		grouped = r == 0;
 	}
 	if (grouped)
-		return begin_in_group(guest, &values, limits, err);
-	if (r < 0 && command->cpu_quota && !guest->limits.best_effort)
+		r = enable(guest, wish.controllers | LIMITS_READY, err);
+	if (r == -EOPNOTSUPP && command->cpu_quota && !guest->limits.best_effort)
 		return refuse("cpu_quota", err);
-	err->code = 0;
-	wire->memory_bytes = command->memory_bytes;
-	wire->pids_max = command->pids_max;
-	limits->memory = command->memory_bytes ? GUEST_ENFORCED_SAMPLED : guest->limits.memory;
-	limits->pids = command->pids_max ? GUEST_ENFORCED_SAMPLED : guest->limits.pids;
-	return 0;
+	if (r < 0 && r != -EOPNOTSUPP)
+		return r;
+	if (r < 0) { /* then its holder sees to them, in a group or not */
+		err->code = 0;
+		wire->memory_bytes = command->memory_bytes;
+		wire->pids_max = command->pids_max;
+		values = (struct cgroup_limits){ 0 };
+		r = grouped ? enable(guest, LIMITS_READY, err) : 0;
+	}
+	inherit(guest, limits);
+	if (r == 0 && grouped)
+		r = begin_in_group(guest, &values, limits, err);
+	if (wire->memory_bytes)
+		limits->memory = GUEST_ENFORCED_SAMPLED;
+	if (wire->pids_max)
+		limits->pids = GUEST_ENFORCED_SAMPLED;
+	return r;
 }
 
 void limits_end_command(struct guest *guest, struct command_limits *limits)

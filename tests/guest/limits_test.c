@@ -490,6 +490,26 @@ START_TEST(pause_stops_all_and_resume_goes_on)
 }
 END_TEST
 
+START_TEST(command_on_a_paused_guest_waits)
+{
+	struct guest_config config = config_default();
+	struct guest_command command = command_of(ARGV(TOOL, "echo", "on"));
+	struct guest_error err = { .size = sizeof(err) };
+	struct guest_result result;
+	struct guest *guest;
+
+	config.pids_max = _i == 1 ? 0 : 50;
+	guest = guest_with_tool_and(config);
+	ck_assert_int_eq(guest_pause(guest, &err), 0);
+	command.timeout_ns = 300 * MILLISECOND;
+	run(guest, &command, &result);
+	ck_assert_uint_eq(result.cause, GUEST_TIMED_OUT);
+	guest_result_clear(&result);
+	ck_assert_int_eq(guest_resume(guest, &err), 0);
+	expect(guest, ARGV(TOOL, "echo", "on"), "on\n");
+}
+END_TEST
+
 START_TEST(many_guests_with_limits)
 {
 	enum { COUNT = 200 };
@@ -545,6 +565,7 @@ static Suite *limits_suite(void)
 	tcase = suite_case(suite, "usage", 60);
 	tcase_add_test(tcase, usage_is_told);
 	tcase_add_loop_test(tcase, pause_stops_all_and_resume_goes_on, 0, 2);
+	tcase_add_loop_test(tcase, command_on_a_paused_guest_waits, 0, 2);
 	return suite;
 }
 
