@@ -190,6 +190,7 @@ struct holder {
 	uint64_t next_sample;  /* CLOCK_MONOTONIC */
 	uint64_t cpu_ended_ns; /* CPU time of commands that have ended, where that is watched */
 	uint32_t samples;
+	uint64_t memory; /* at the last look */
 	bool has_clone3; /* and its commands must not */
 	bool background; /* something that a command left running is there, and shall be */
 	bool paused;	 /* by SIGSTOP */

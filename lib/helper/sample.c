@@ -12,12 +12,14 @@
  */
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/kcmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -34,6 +36,7 @@
 struct usage {
 	uint64_t anonymous, shared; /* bytes */
 	uint64_t threads, cpu_ns;
+	pid_t parent;
 };
 
 static bool watches(const struct run *run)
@@ -61,7 +64,7 @@ static uint64_t guest_used_ns(const struct holder *holder)
 /* Is there a limit for which processes have to be looked at? */
 static bool walk_wanted(const struct holder *holder, bool *memory)
 {
-	bool wanted = holder->limits.pids_max;
+	bool wanted = holder->limits.pids_max || holder->limits.processes;
 
 	*memory = holder->limits.memory_bytes;
 	for (const struct run *run = holder->runs; run; run = run->next) {
@@ -76,7 +79,8 @@ static bool any_limit(const struct holder *holder)
 {
 	if (!holder->runs && !holder->background)
 		return false;
-	if (holder->limits.memory_bytes || holder->limits.pids_max || holder->limits.cpu_ns)
+	if (holder->limits.memory_bytes || holder->limits.pids_max || holder->limits.processes ||
+	    holder->limits.cpu_ns)
 		return true;
 	for (const struct run *run = holder->runs; run; run = run->next)
 		if (watches(run))
@@ -122,12 +126,20 @@ static void read_stat(const char *text, struct usage *usage)
 
 	for (int field = 3; at && field <= 20; field++) {
 		at = strchr(at + 1, ' ');
+		if (at && field == 4)
+			usage->parent = (pid_t)strtol(at + 1, NULL, 10);
 		if (at && field >= 14 && field <= 17) /* utime, stime, cutime, cstime */
 			ticks += strtoull(at + 1, NULL, 10);
 		if (at && field == 20)
 			usage->threads = strtoull(at + 1, NULL, 10);
 	}
 	usage->cpu_ns = ticks * tick_ns;
+}
+
+/* A child of vfork(2), or of clone(2) with CLONE_VM: all that it has is counted with its parent. */
+static bool shares_memory(const struct usage *usage, pid_t pid)
+{
+	return usage->parent > 1 && syscall(SYS_kcmp, pid, usage->parent, KCMP_VM, 0, 0) == 0;
 }
 
 static bool look_at(const struct holder *holder, pid_t pid, bool memory, bool exact,
@@ -140,7 +152,7 @@ static bool look_at(const struct holder *holder, pid_t pid, bool memory, bool ex
 	if (!read_text(holder->proc, path, text, sizeof(text)))
 		return false;
 	read_stat(text, usage);
-	if (!memory)
+	if (!memory || (exact && shares_memory(usage, pid)))
 		return true;
 	snprintf(path, sizeof(path), "%d/smaps_rollup", pid);
 	if (exact && read_text(holder->proc, path, text, sizeof(text))) {
@@ -291,6 +303,16 @@ static bool memory_exceeded(const struct holder *holder, uint64_t memory)
 	return false;
 }
 
+static bool processes_exceeded(const struct holder *holder, uint64_t threads)
+{
+	if (holder->limits.pids_max && threads > holder->limits.pids_max)
+		return true;
+	for (const struct run *run = holder->runs; run; run = run->next)
+		if (watches(run) && run->limits.pids_max && run->processes > run->limits.pids_max)
+			return true;
+	return false;
+}
+
 /* The one that uses most of what there is too much of; all else if that is no command's. */
 static void kill_largest(struct holder *holder, uint32_t cause)
 {
@@ -353,6 +375,9 @@ static uint64_t interval(const struct holder *holder, bool walked)
 {
 	uint64_t pause = walked ? INTERVAL_NS : CPU_INTERVAL_MAX_NS;
 
+	/* the closer to its limit, the sooner */
+	if (walked && holder->limits.memory_bytes && holder->memory < holder->limits.memory_bytes)
+		pause -= pause * holder->memory / holder->limits.memory_bytes;
 	pause = sooner(pause, guest_used_ns(holder), holder->limits.cpu_ns);
 	for (const struct run *run = holder->runs; run; run = run->next)
 		if (!run->killed)
@@ -380,11 +405,12 @@ void sample_look(struct holder *holder)
 		return;
 	holder->samples++;
 	walked = walk_wanted(holder, &with_memory);
-	if (walked) {
+	if (walked)
 		memory = walk(holder, with_memory, false, &threads);
-		if (with_memory && memory_exceeded(holder, memory))
-			memory = walk(holder, true, true, &threads);
-	}
+	/* processes that come and go while we walk may be counted beside their successors */
+	if (walked && (memory_exceeded(holder, memory) || processes_exceeded(holder, threads)))
+		memory = walk(holder, with_memory, true, &threads);
+	holder->memory = memory;
 	for (struct run *run = holder->runs; run; run = run->next) {
 		if (run->cgroup >= 0)
 			read_group_cpu(run);
@@ -422,14 +448,14 @@ static void end_cpu_time(struct holder *holder, struct run *run, uint64_t cpu_ns
 
 void sample_end(struct holder *holder, struct run *run, uint64_t cpu_ns)
 {
-	uint64_t processes = holder->limits.pids_max;
+	uint64_t processes = holder->limits.processes;
 
 	if (run->limits.cpu_ns || holder->limits.cpu_ns)
 		end_cpu_time(holder, run, cpu_ns);
 	if (run->cause == GUEST_OOM_KILLED)
 		run->seen |= GUEST_SEEN_OOM;
 	/* the kernel does not tell of forks that RLIMIT_NPROC has refused */
-	if (processes && run->processes_peak >= processes)
+	if (processes && run->processes_peak + 1 >= processes)
 		run->seen |= GUEST_SEEN_PIDS_MAX;
 	if (sample_disk_is_full())
 		run->seen |= GUEST_SEEN_DISK_FULL;

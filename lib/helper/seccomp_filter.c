@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <linux/kcmp.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -91,7 +92,6 @@ static const char *const denied[] = {
 	"modify_ldt",
 	"vm86",
 	"vm86old",
-	"kcmp",
 	"move_pages",
 	"mbind",
 	"migrate_pages",
@@ -169,6 +169,8 @@ static void fill_default(scmp_filter_ctx context)
 		deny(context, "ioctl", EPERM, 1,
 		     SCMP_A1(SCMP_CMP_MASKED_EQ, LOW_32_BITS, denied_ioctls[i]));
 	deny_sockets(context);
+	/* whether two processes share their memory is what the holder asks (sample.c) */
+	deny(context, "kcmp", EPERM, 1, SCMP_A2(SCMP_CMP_NE, KCMP_VM));
 }
 
 /* prlimit64 checks ids only: with it any process could kill PID 1 by RLIMIT_CPU, or starve it. */

@@ -128,7 +128,7 @@ static void set_by_holder(struct guest *guest, const struct cgroup_limits *value
 	keep(&limits->values.memory, values->memory);
 	keep(&limits->values.pids, values->pids);
 	limits->wire.memory_bytes = limits->values.memory;
-	limits->wire.pids_max = limits->values.pids;
+	limits->wire.pids_max = one_id ? 0 : limits->values.pids;
 	limits->wire.processes = limits->values.pids ? limits->values.pids + holder : 0;
 	limits->memory = limits->values.memory ? GUEST_ENFORCED_SAMPLED : GUEST_ENFORCED_NOT;
 	limits->pids = !limits->values.pids ? GUEST_ENFORCED_NOT :

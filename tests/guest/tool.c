@@ -75,7 +75,7 @@ static int hold_memory(size_t megabytes, int count)
 	close(ready[1]);
 	while (count > 0 && read(ready[0], &byte, 1) == 1)
 		count--;
-	usleep(50000); /* for who looks every few milliseconds */
+	usleep(200000); /* for who looks every few milliseconds */
 	return count > 0;
 }
 
