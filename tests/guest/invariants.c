@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -116,6 +117,31 @@ static void check_fds(const struct state *after)
 	ck_assert_int_eq(after->fds_count, before.fds_count);
 }
 
+static char group_prefix[32];
+static int groups;
+
+static int count_group(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+	(void)st;
+	groups += type == FTW_D && strncmp(path + at->base, group_prefix, strlen(group_prefix)) == 0;
+	return 0;
+}
+
+/* Control groups that this process has made. */
+static int count_groups(const char *mounts)
+{
+	const char *line = strstr(mounts, " - cgroup2 ");
+	char path[256] = "";
+
+	groups = 0;
+	snprintf(group_prefix, sizeof(group_prefix), "libguest-%d-", getpid());
+	while (line && line > mounts && line[-1] != '\n')
+		line--;
+	if (line && sscanf(line, "%*s %*s %*s %*s %255s", path) == 1)
+		nftw(path, count_group, 16, FTW_PHYS);
+	return groups;
+}
+
 void invariants_check(void)
 {
 	struct state after;
@@ -129,6 +155,7 @@ void invariants_check(void)
 	ck_assert_msg(!mounts_are_ours || strcmp(before.mounts, after.mounts) == 0, "mounts differ, before:\n%s\nafter:\n%s",
 		      before.mounts, after.mounts);
 	ck_assert_int_eq(after.temporary, before.temporary);
+	ck_assert_msg(count_groups(after.mounts) == 0, "%d control groups are left", groups);
 	free(before.mounts);
 	free(after.mounts);
 }

@@ -93,8 +93,8 @@ START_TEST(killed_host_leaves_nothing)
 	static const unsigned int longest_us[PHASES] = { 400000, 2000, 60000, 1500 };
 
 	srand(1);
-	for (int i = 0; i < POINTS_PER_PHASE; i++)
-		kill_host_in((enum phase)_i, (unsigned int)rand() % longest_us[_i]);
+	for (unsigned int i = 0; i <= POINTS_PER_PHASE / slowness(); i++)
+		kill_host_in((enum phase)_i, (unsigned int)rand() % (longest_us[_i] * slowness()));
 }
 END_TEST
 

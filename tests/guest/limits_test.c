@@ -160,10 +160,10 @@ START_TEST(fork_bomb_ends_with_its_time_out)
 
 	config.pids_max = 50;
 	guest = guest_with_tool_and(config);
-	command.timeout_ns = 500 * MILLISECOND;
+	command.timeout_ns = 500 * MILLISECOND * slowness();
 	started = now_ns();
 	run(guest, &command, &result);
-	ck_assert_uint_lt(now_ns() - started, 5 * SECOND);
+	ck_assert_uint_lt(now_ns() - started, 5 * SECOND * slowness());
 	EXPECT_CAUSE(result, GUEST_TIMED_OUT);
 	guest_result_clear(&result);
 	expect_shell(guest, "echo on", "on\n");
@@ -386,7 +386,7 @@ START_TEST(budget_of_wall_time)
 	struct guest_result result;
 	struct guest *guest;
 
-	config.budget_wall_ns = SECOND;
+	config.budget_wall_ns = SECOND * slowness();
 	guest = guest_with_tool_and(config);
 	run_tool(guest, ARGV(TOOL, "stubborn"), &result);
 	EXPECT_CAUSE(result, GUEST_TIMED_OUT);
@@ -469,7 +469,7 @@ START_TEST(pause_stops_all_and_resume_goes_on)
 		config.pids_max = 0;
 	guest = guest_with(&config);
 	ck_assert_int_eq(guest_spawn(guest, &command, &process, &err), 0);
-	usleep(200000);
+	usleep(200000 * slowness());
 	ck_assert_int_eq(guest_pause(guest, &err), 0);
 	usleep(50000);
 	before = info_of(guest).output_bytes;
@@ -501,7 +501,7 @@ START_TEST(command_on_a_paused_guest_waits)
 	config.pids_max = _i == 1 ? 0 : 50;
 	guest = guest_with_tool_and(config);
 	ck_assert_int_eq(guest_pause(guest, &err), 0);
-	command.timeout_ns = 300 * MILLISECOND;
+	command.timeout_ns = 300 * MILLISECOND * slowness();
 	run(guest, &command, &result);
 	ck_assert_uint_eq(result.cause, GUEST_TIMED_OUT);
 	guest_result_clear(&result);

@@ -66,7 +66,7 @@ END_TEST
 START_TEST(fd_is_silent_while_output_comes)
 {
 	struct guest *guest = guest_with(NULL);
-	struct guest_process *process = spawn_shell(guest, "echo early; sleep 0.5");
+	struct guest_process *process = spawn_shell(guest, "echo early; sleep 1");
 	struct pollfd poll_fd = { .fd = guest_process_fd(process), .events = POLLIN };
 
 	ck_assert_int_eq(poll(&poll_fd, 1, 200), 0);
@@ -102,7 +102,7 @@ START_TEST(signal_goes_to_the_command_itself)
 	struct guest_command command;
 	struct guest_result result;
 
-	usleep(200000);
+	usleep(200000 * slowness());
 	ck_assert_int_eq(guest_kill(process, 4711, NULL), -EINVAL);
 	ck_assert_int_eq(guest_kill(process, 0, NULL), 0);
 	ck_assert_int_eq(guest_kill(process, SIGTERM, NULL), 0);
@@ -125,7 +125,7 @@ END_TEST
 
 static void *cancel_soon(void *process)
 {
-	usleep(100000);
+	usleep(100000 * slowness());
 	ck_assert_int_eq(guest_cancel(process, NULL), 0);
 	return NULL;
 }
@@ -175,7 +175,7 @@ START_TEST(time_out_and_output_limit_hold)
 	guest_result_clear(&result);
 	guest_process_free(process);
 	command = command_of(SHELL("sleep 60"));
-	command.timeout_ns = 100 * MILLISECOND;
+	command.timeout_ns = 100 * MILLISECOND * slowness();
 	process = spawn(guest, &command);
 	wait_for(process, &result);
 	ck_assert_uint_eq(result.cause, GUEST_TIMED_OUT);
@@ -213,7 +213,7 @@ START_TEST(shutdown_ends_what_was_spawned)
 	struct guest_result result = { .size = sizeof(result) };
 	struct guest_error err = { .size = sizeof(err) };
 
-	usleep(200000);
+	usleep(200000 * slowness());
 	guest_end(guest);
 	ck_assert_int_eq(guest_wait(process, 10 * SECOND, &result, &err), -EPIPE);
 	ck_assert_uint_eq(result.cause, GUEST_LOST);
@@ -270,7 +270,9 @@ START_TEST(background_is_kept_on_demand)
 	}
 	/* others come and go, with what they leave behind */
 	expect(guest, ARGV(TOOL, "orphans", "3", "exit"), "");
-	expect_shell(guest, "sleep 0.1; a=$(cat /tmp/now); sleep 0.2; [ $a != $(cat /tmp/now) ] && echo alive",
+	expect_shell(guest, "for i in $(seq 100); do [ -e /tmp/now ] && break; sleep 0.1; done; a=$(cat /tmp/now); "
+			    "for i in $(seq 100); do [ $a != $(cat /tmp/now) ] && break; sleep 0.1; done; "
+			    "[ $i != 100 ] && echo alive",
 		     "alive\n");
 	/* those three, and the shell that counts them */
 	expect_shell(guest, "cat /proc/[0-9]*/status | grep -c '^PPid:[[:space:]]*1$'", "4\n");
@@ -284,7 +286,7 @@ START_TEST(background_of_a_killed_command_is_killed)
 	struct guest_result result;
 
 	command.flags = GUEST_KEEP_BACKGROUND;
-	command.timeout_ns = 200 * MILLISECOND;
+	command.timeout_ns = 200 * MILLISECOND * slowness();
 	run(guest, &command, &result);
 	ck_assert_uint_eq(result.cause, GUEST_TIMED_OUT);
 	guest_result_clear(&result);

@@ -26,6 +26,14 @@ static bool must_work(void)
 	return value && strcmp(value, "1") == 0;
 }
 
+unsigned int slowness(void)
+{
+	const char *value = getenv("GUEST_TEST_SLOW");
+	int factor = value ? atoi(value) : 1;
+
+	return factor > 1 ? (unsigned int)factor : 1;
+}
+
 void skip(const char *test, const char *format, ...)
 {
 	char reason[256];
@@ -110,7 +118,7 @@ TCase *suite_case(Suite *suite, const char *name, double timeout)
 	TCase *tcase = tcase_create(name);
 
 	tcase_add_checked_fixture(tcase, setup, teardown);
-	tcase_set_timeout(tcase, timeout);
+	tcase_set_timeout(tcase, timeout * slowness());
 	suite_add_tcase(suite, tcase);
 	return tcase;
 }
@@ -334,12 +342,12 @@ uint64_t now_ns(void)
 bool pipe_ended(int fd)
 {
 	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
-	uint64_t deadline = now_ns() + 5 * SECOND;
+	uint64_t deadline = now_ns() + 5 * SECOND * slowness();
 	char bytes[4096];
 	ssize_t n = 1;
 
 	/* a process that is dead closes its files a moment after it has left its namespaces */
-	while (n > 0 && now_ns() < deadline && poll(&poll_fd, 1, 5000) == 1)
+	while (n > 0 && now_ns() < deadline && poll(&poll_fd, 1, 5000 * (int)slowness()) == 1)
 		n = read(fd, bytes, sizeof(bytes));
 	return n == 0;
 }

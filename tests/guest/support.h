@@ -31,10 +31,16 @@
 
 __attribute__((format(printf, 2, 3))) void skip(const char *test, const char *format, ...);
 
+/*
+ * How many times slower than usual this machine is: GUEST_TEST_SLOW, else 1. Times that a test gives something are
+ * multiplied by it, numbers of rounds divided.
+ */
+unsigned int slowness(void);
+
 /* Run a suite: below the reaper, and only where guests work (else 77). The exit status. */
 int suite_main(Suite *(*make)(void));
 
-/* A test case with the invariants as its fixture. */
+/* A test case with the invariants as its fixture, and seconds for each of its tests. */
 TCase *suite_case(Suite *suite, const char *name, double timeout);
 
 /* A guest; NULL: defaults. Guests that are left at the end of a test are shut down before the invariants. */

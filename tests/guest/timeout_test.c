@@ -61,7 +61,7 @@ START_TEST(output_until_the_time_out_is_kept)
 	struct guest_command command = command_of(SHELL("echo out; echo err >&2; sleep 1000"));
 	struct guest_result result;
 
-	command.timeout_ns = 500 * MILLISECOND;
+	command.timeout_ns = 500 * MILLISECOND * slowness();
 	run(guest_with(NULL), &command, &result);
 	ck_assert_uint_eq(result.cause, GUEST_TIMED_OUT);
 	ck_assert_str_eq(result.stdout_data, "out\n");
