@@ -215,6 +215,23 @@ static uint32_t find_cause(struct pump *pump, const struct cgroup_usage *usage)
 	return WIFEXITED(status) ? GUEST_EXITED : GUEST_SIGNALED;
 }
 
+static uint64_t smaller_limit(uint64_t value, uint64_t limit)
+{
+	return limit > 0 && limit < value ? limit : value;
+}
+
+/* The kernel notes as a peak what it has then refused. */
+static void cap_peaks(const struct pump *pump, struct cgroup_usage *usage)
+{
+	const struct cgroup_limits *guest = &pump->guest->limits.values;
+	const struct guest_command *command = pump->command;
+
+	usage->memory_peak = smaller_limit(usage->memory_peak, guest->memory);
+	usage->memory_peak = smaller_limit(usage->memory_peak, command->memory_bytes);
+	usage->processes_peak = smaller_limit(usage->processes_peak, guest->pids);
+	usage->processes_peak = smaller_limit(usage->processes_peak, command->pids_max);
+}
+
 /* What the command's group tells, and the guest's: whose limit it was that was met, not all kernels
  * tell. */
 static void read_group(struct pump *pump, struct cgroup_usage *usage)
@@ -226,6 +243,7 @@ static void read_group(struct pump *pump, struct cgroup_usage *usage)
 		return;
 	cgroup_usage_read(pump->limits.dir,
 			  CGROUP_READ_CPU | CGROUP_READ_PEAKS | CGROUP_READ_EVENTS, usage);
+	cap_peaks(pump, usage);
 	cgroup_usage_read(pump->guest->limits.dir, CGROUP_READ_EVENTS, &guest);
 	if (usage->oom_kills > 0)
 		pump->seen |= GUEST_SEEN_OOM;

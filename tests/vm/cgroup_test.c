@@ -228,6 +228,8 @@ START_TEST(io_is_limited)
 	started = now_ns();
 	expect_shell(guest_with(&config), "dd if=/disk/x of=/dev/null bs=1M iflag=direct 2>/dev/null; echo on", "on\n");
 	ck_assert_uint_ge(now_ns() - started, 3 * SECOND);
+	guest_trim(NULL);
+	on_host("umount -l /run/disk");
 }
 END_TEST
 
