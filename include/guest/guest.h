@@ -133,7 +133,8 @@ enum {
 
 /* guest_config.flags */
 enum {
-	GUEST_NO_SECCOMP = 1 << 0, /* no filter but the rule that keeps prlimit(2) off PID 1 */
+	/* no filter but for prlimit(2) of others, keyctl(2) and PTRACE_O_TRACEEXIT: see guest(7) */
+	GUEST_NO_SECCOMP = 1 << 0,
 	GUEST_BEST_EFFORT =
 		1 << 1,	       /* a limit that nothing here can enforce is dropped, not refused */
 	GUEST_CGROUP = 1 << 2, /* a cgroup v2 group even where no limit asks for one; nothing less

@@ -64,6 +64,7 @@ struct keeper {
 	int undertaker;	   /* socket to the process that tears guests down */
 	int signals;	   /* signalfd of SIGCHLD */
 	pid_t unpacker;	   /* while the rootfs is unpacked */
+	long watches;	   /* inotify watches that the host's user may have; -1: not known */
 	int guest_fds;	   /* from here on guests' mount namespaces; a new holder closes them */
 	uint32_t created;  /* holders so far */
 	uint32_t *go;	   /* shared with them: up to which number they have their maps */
@@ -209,6 +210,9 @@ void run_kill(struct holder *holder, struct run *run, uint32_t cause);
 
 /* Reap what has died. True if more of it may be there. */
 bool run_reap(struct holder *holder);
+
+/* Kill who keeps killed commands from us by tracing them. */
+void run_release(const struct holder *holder);
 
 /*
  * Kill all that a run has started, when its main process is dead, and reap it. Where it has no

@@ -174,6 +174,7 @@ static void serve(struct holder *holder)
 }
 
 #define HOLDER_FDS 3
+#define RELEASE_MS 10 /* for what was killed to be dead, before we ask why it is not */
 
 /*
  * What is there to be heard: the host, dead children, the host's end, and on each run's socket
@@ -192,6 +193,27 @@ static nfds_t fill_poll(const struct holder *holder, struct pollfd *fds)
 	return n;
 }
 
+static bool any_killed(const struct holder *holder)
+{
+	const struct run *run = holder->runs;
+
+	while (run && !run->killed)
+		run = run->next;
+	return run;
+}
+
+/* poll(2)'s, in milliseconds. */
+static int next_timeout(const struct holder *holder, bool more_dead)
+{
+	int sample = sample_timeout(holder);
+
+	if (more_dead)
+		return 0;
+	if (any_killed(holder) && (sample < 0 || sample > RELEASE_MS))
+		return RELEASE_MS;
+	return sample;
+}
+
 __attribute__((noreturn)) static void holder_loop(struct holder *holder)
 {
 	static struct pollfd fds[HOLDER_FDS + RUN_SLOTS];
@@ -202,8 +224,12 @@ __attribute__((noreturn)) static void holder_loop(struct holder *holder)
 	for (;;) {
 		struct run *run;
 		nfds_t n;
+		int ready;
 
-		if (poll(fds, fill_poll(holder, fds), more_dead ? 0 : sample_timeout(holder)) < 0)
+		ready = poll(fds, fill_poll(holder, fds), next_timeout(holder, more_dead));
+		if (ready == 0)
+			run_release(holder);
+		if (ready < 0)
 			continue;
 		if (fds[2].revents)
 			_exit(0);

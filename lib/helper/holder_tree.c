@@ -111,11 +111,12 @@ static int mount_overlay(struct guest_error *err)
 	return r;
 }
 
+/* The kernel has 3072 pseudo-terminals (sysctl kernel.pty.max) for all guests together. */
 static int mount_devices(const struct holder_plan *plan, struct guest_error *err)
 {
 	const char *pts = plan->keeper->map.ids_count > 5 ?
-				  "newinstance,ptmxmode=0666,mode=0620,gid=5" :
-				  "newinstance,ptmxmode=0666,mode=0620";
+				  "newinstance,ptmxmode=0666,mode=0620,max=256,gid=5" :
+				  "newinstance,ptmxmode=0666,mode=0620,max=256";
 	int r;
 
 	r = helper_mount("/dev", ROOT "/dev", NULL, MS_BIND | MS_REC, NULL, GUEST_STAGE_MOUNT, err);
@@ -241,6 +242,7 @@ int holder_tree(const struct holder_plan *plan, struct guest_error *err)
 		r = enter(err);
 	if (r < 0)
 		return r;
-	proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	/* one of our own: on the guest's /proc, what may mount could cover what we look at */
+	proc = sys_open_tree(AT_FDCWD, "/proc", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 	return proc < 0 ? error_make(err, errno, GUEST_STAGE_MOUNT_PROC, "opening /proc") : proc;
 }

@@ -100,12 +100,19 @@ static uint32_t masks_needed(int proc)
 
 /*
  * Inotify instances and watches count against the host's user as well, in each namespace up to the
- * host's: what all guests together may have stays below half of the host's default (128 instances).
+ * host's: what all guests together may have stays below half of the host's default (128 instances),
+ * and of what the host's user has (watches).
  */
-static void cap_quotas(void)
+static void cap_quotas(const struct keeper *keeper)
 {
+	char half[24];
+
 	(void)fd_write_file_at(AT_FDCWD, "/proc/sys/user/max_inotify_instances", "64");
 	(void)fd_write_file_at(AT_FDCWD, "/proc/sys/user/max_fanotify_groups", "8");
+	if (keeper->watches < 0)
+		return;
+	snprintf(half, sizeof(half), "%ld", keeper->watches / 2);
+	(void)fd_write_file_at(AT_FDCWD, "/proc/sys/user/max_inotify_watches", half);
 }
 
 static int start_undertaker(struct keeper *keeper, struct guest_error *err)
@@ -192,7 +199,7 @@ static int keeper_setup(struct keeper *keeper, const struct wire_start *start, i
 	if (r < 0)
 		return r;
 	keeper->masks = masks_needed(keeper->proc);
-	cap_quotas();
+	cap_quotas(keeper);
 	keeper->go = mmap(NULL, sizeof(*keeper->go), PROT_READ | PROT_WRITE,
 			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	return keeper->go == MAP_FAILED ? error_make(err, errno, GUEST_STAGE_MEMORY, "mmap") : 0;

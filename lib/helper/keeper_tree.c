@@ -96,6 +96,8 @@ static int mount_proc(struct keeper *keeper, struct guest_error *err)
 
 static int make_devices(struct guest_error *err)
 {
+	/* no bar to writing to the device, but to changing the host's node */
+	struct mount_attr read_only = { .attr_set = MOUNT_ATTR_RDONLY };
 	char node[24], source[32];
 	int r;
 
@@ -115,6 +117,9 @@ static int make_devices(struct guest_error *err)
 		close(fd);
 		if (mount(source, node, NULL, MS_BIND, NULL) < 0)
 			return error_make(err, errno, GUEST_STAGE_MOUNT, "bind of the host's %s",
+					  node);
+		if (sys_mount_setattr(AT_FDCWD, node, 0, &read_only) < 0)
+			return error_make(err, errno, GUEST_STAGE_MOUNT, "making %s read-only",
 					  node);
 	}
 	for (size_t i = 0; i < sizeof(device_links) / sizeof(device_links[0]); i++)

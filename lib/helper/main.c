@@ -75,14 +75,14 @@ static int normalise(void)
 	return r;
 }
 
-static int read_number(const char *file)
+static long read_number(const char *file)
 {
-	char text[16] = "";
+	char text[24] = "";
 	int fd = open(file, O_RDONLY | O_CLOEXEC);
 	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
 
 	fd_close(&fd);
-	return n <= 0 ? -1 : text[0] == '0' ? 0 : 1;
+	return n <= 0 ? -1 : strtol(text, NULL, 10);
 }
 
 /* A kernel or a host can refuse user namespaces in several ways; each has its own remedy. */
@@ -194,7 +194,7 @@ static void probe_clone(struct guest_error *err)
 
 struct launch {
 	const struct wire_start *start;
-	int rootfs, unpacker;
+	int rootfs, unpacker, proc;
 	struct keeper keeper;
 };
 
@@ -219,7 +219,7 @@ static int launch_once(struct launch *launch, struct guest_error *err)
 		.uid = map->lines[0].outside,
 		.gid = map->gid_outside[0],
 	};
-	int go[2], fds[2] = { -1, -1 }, tree = -EBADF, proc, r;
+	int go[2], fds[2] = { -1, -1 }, tree = -EBADF, r;
 	struct wire_plain plain;
 	char path[32];
 	pid_t pid;
@@ -231,16 +231,16 @@ static int launch_once(struct launch *launch, struct guest_error *err)
 		return explain_clone(errno, err);
 	if (pid == 0) {
 		close(go[0]);
+		fd_close(&launch->proc);
 		keeper_main(&launch->keeper, launch->start, launch->rootfs, launch->unpacker,
 			    go[1]);
 	}
 	close(go[1]);
 	answer.pid = pid;
-	proc = open_own_proc(err);
-	r = proc < 0 ? proc : idmap_write(&launch->keeper.map, proc, pid, err);
+	r = idmap_write(&launch->keeper.map, launch->proc, pid, err);
 	if (r == 0 && launch->keeper.map.privileged) {
 		snprintf(path, sizeof(path), "%d/ns/user", pid);
-		fds[1] = openat(proc, path, O_RDONLY | O_CLOEXEC);
+		fds[1] = openat(launch->proc, path, O_RDONLY | O_CLOEXEC);
 		if (fds[1] < 0 && launch->start->rootfs == WIRE_ROOTFS_DIRECTORY)
 			r = error_make(err, errno, GUEST_STAGE_UID_MAP, "opening ns/user");
 	}
@@ -263,7 +263,6 @@ static int launch_once(struct launch *launch, struct guest_error *err)
 		waitpid(pid, NULL, 0);
 	}
 	close(go[0]);
-	fd_close(&proc);
 	return r;
 }
 
@@ -288,7 +287,10 @@ int main(void)
 		error_make(&err, -closed, GUEST_STAGE_HELPER, "close_range");
 		helper_fail(HELPER_CONTROL_FD, &err);
 	}
-	r = idmap_plan(&launch.keeper.map, &err);
+	launch.keeper.watches = read_number("/proc/sys/user/max_inotify_watches");
+	r = launch.proc = open_own_proc(&err);
+	if (r >= 0)
+		r = idmap_plan(&launch.keeper.map, &err);
 	if (r < 0)
 		probe_clone(&err);
 	else

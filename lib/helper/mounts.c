@@ -107,6 +107,7 @@ static int mount_tree(int tree, int target, const struct wire_mount *mount, cons
 	struct mount_attr attr = {
 		.attr_set = mount->attributes,
 		.attr_clr = mount->attributes & MOUNT_ATTR_NOATIME ? MOUNT_ATTR__ATIME : 0,
+		.propagation = MS_PRIVATE, /* else what either mounts there, the other has, too */
 	};
 	unsigned int recurse = mount->recurse ? AT_RECURSIVE : 0;
 

@@ -340,6 +340,32 @@ void run_serve(struct holder *holder, struct run *run)
 		run_kill(holder, run, 0);
 }
 
+static pid_t tracer_of(const struct holder *holder, pid_t pid)
+{
+	char path[32], text[1024], *line;
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "%d/status", pid);
+	fd = openat(holder->proc, path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	fd_close(&fd);
+	text[n < 0 ? 0 : n] = '\0';
+	line = strstr(text, "\nTracerPid:");
+	return line ? (pid_t)strtol(line + strlen("\nTracerPid:"), NULL, 10) : 0;
+}
+
+/* A dead process is its tracer's until that one has waited for it, or is dead, too. */
+void run_release(const struct holder *holder)
+{
+	for (const struct run *run = holder->runs; run; run = run->next) {
+		pid_t tracer = run->killed ? tracer_of(holder, run->pid) : 0;
+
+		if (tracer > 1)
+			kill(tracer, SIGKILL);
+	}
+}
+
 static uint64_t timeval_ns(const struct timeval *time)
 {
 	return (uint64_t)time->tv_sec * 1000000000U + (uint64_t)time->tv_usec * 1000U;

@@ -25,6 +25,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -32,6 +33,12 @@
 #define NEWEST_SYSCALL 453
 
 #define LOW_32_BITS 0xffffffffULL
+
+/*
+ * Denied even without the filter. Keys are kept apart by no namespace: a guest would have those in
+ * the host's session keyring, and its quota.
+ */
+static const char *const always_denied[] = { "add_key", "keyctl", "request_key" };
 
 static const char *const denied[] = {
 	/* modules, other kernels, the machine */
@@ -85,9 +92,6 @@ static const char *const denied[] = {
 	"bpf",
 	"perf_event_open",
 	"userfaultfd",
-	"add_key",
-	"keyctl",
-	"request_key",
 	"lookup_dcookie",
 	"modify_ldt",
 	"vm86",
@@ -173,12 +177,27 @@ static void fill_default(scmp_filter_ctx context)
 	deny(context, "kcmp", EPERM, 1, SCMP_A2(SCMP_CMP_NE, KCMP_VM));
 }
 
-/* prlimit64 checks ids only: with it any process could kill PID 1 by RLIMIT_CPU, or starve it. */
+/*
+ * prlimit64 checks ids only: with it any process could kill PID 1 by RLIMIT_CPU, or starve it.
+ *
+ * PTRACE_O_TRACEEXIT makes a process stop on its way out, SIGKILL or not, until its tracer goes on.
+ * Two that trace each other so can never be killed, and outlive guest and host program.
+ */
 static void fill_minimal(scmp_filter_ctx context)
 {
+	static const uint64_t requests[] = { PTRACE_SEIZE, PTRACE_SETOPTIONS };
+
 	if (seccomp_rule_add(context, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prlimit64), 2,
 			     SCMP_A0(SCMP_CMP_NE, 0), SCMP_A2(SCMP_CMP_NE, 0)) < 0)
 		failed = 1;
+	for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++)
+		if (seccomp_rule_add(context, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(ptrace), 2,
+				     SCMP_A0(SCMP_CMP_MASKED_EQ, LOW_32_BITS, requests[i]),
+				     SCMP_A3(SCMP_CMP_MASKED_EQ, PTRACE_O_TRACEEXIT,
+					     PTRACE_O_TRACEEXIT)) < 0)
+			failed = 1;
+	for (size_t i = 0; i < sizeof(always_denied) / sizeof(always_denied[0]); i++)
+		deny_always(context, always_denied[i], EPERM);
 }
 
 static void print_instruction(struct sock_filter instruction)

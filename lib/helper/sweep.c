@@ -34,7 +34,7 @@
 
 #define SWEEP_PAUSE_US 100
 /* then they are stuck in the kernel, and die when they leave it */
-#define SWEEP_TIMEOUT_NS 2000000000ULL
+#define SWEEP_TIMEOUT_NS 5000000000ULL
 #define LOOKS 100 /* a storm that has not been met by then is fast, but there */
 
 /* False if it cannot be done that way: before Linux 5.14. */
@@ -82,10 +82,11 @@ static bool sweep_alone(const struct holder *holder, struct run *run)
 	return false;
 }
 
-static bool is_main(const struct holder *holder, pid_t pid)
+/* Of another run than the one that is gone, whose PID may already be somebody else's. */
+static bool is_main(const struct holder *holder, const struct run *gone, pid_t pid)
 {
 	for (const struct run *run = holder->runs; run; run = run->next)
-		if (run->pid == pid)
+		if (run != gone && run->pid == pid)
 			return true;
 	return false;
 }
@@ -108,13 +109,19 @@ enum kinship {
 	DEAD,
 };
 
-/*
- * A process that executes what it may not read cannot be looked into. It is told by its session:
- * each command begins one. What has left that is nobody's, and not spared.
- */
-static pid_t read_session(const struct holder *holder, pid_t pid, char *state)
+/* Fields of /proc/PID/stat, from the state on. */
+enum stat_field {
+	STAT_SESSION = 3,
+	STAT_THREADS = 17,
+	STAT_FIELDS,
+};
+
+/* A zombie may live, if it is only its first thread that has ended. */
+static bool may_live(const struct holder *holder, pid_t pid, pid_t *ret_session)
 {
 	char path[32], text[512], *at;
+	long fields[STAT_FIELDS] = { 0 };
+	bool ended;
 	ssize_t n;
 	int fd;
 
@@ -124,24 +131,42 @@ static pid_t read_session(const struct holder *holder, pid_t pid, char *state)
 	fd_close(&fd);
 	text[n < 0 ? 0 : n] = '\0';
 	at = strrchr(text, ')'); /* "PID (NAME) STATE PPID PGRP SESSION ...", proc(5) */
-	*state = at && at[1] == ' ' ? at[2] : 'X';
-	if (*state == 'X')
-		return 0;
+	if (!at || at[1] != ' ')
+		return false;
+	ended = at[2] == 'Z' || at[2] == 'X';
 	at += 3;
-	for (int field = 0; field < 2; field++)
-		strtol(at, &at, 10);
-	return (pid_t)strtol(at, &at, 10);
+	for (int field = 1; field < STAT_FIELDS; field++)
+		fields[field] = strtol(at, &at, 10);
+	*ret_session = (pid_t)fields[STAT_SESSION];
+	return !ended || fields[STAT_THREADS] > 1;
 }
 
-static enum kinship kinship_by_session(const struct holder *holder, const struct run *gone,
-				       pid_t pid)
+/* The marker of any thread that has not ended, where the first one has; or -1, EACCES. */
+static ssize_t marker_of_threads(const struct holder *holder, pid_t pid, char *marker)
 {
-	char state;
-	pid_t session = read_session(holder, pid, &state);
+	struct dirent *entry;
+	DIR *directory;
+	char path[48];
+	ssize_t n = -1;
+	int fd;
 
-	if (state == 'Z' || state == 'X')
-		return DEAD;
-	return session != gone->pid && is_main(holder, session) ? STRANGER : MEMBER;
+	snprintf(path, sizeof(path), "%d/task", pid);
+	fd = openat(holder->proc, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	directory = fd < 0 ? NULL : fdopendir(fd);
+	if (!directory) {
+		fd_close(&fd);
+		return -1;
+	}
+	while (n < 0 && (entry = readdir(directory))) {
+		snprintf(path, sizeof(path), "%.20s/ns/cgroup", entry->d_name);
+		n = readlinkat(fd, path, marker, COMMAND_MARKER_SIZE - 1);
+		if (n < 0 && errno == EACCES)
+			break;
+	}
+	closedir(directory);
+	if (n >= 0)
+		marker[n] = '\0';
+	return n;
 }
 
 static ssize_t read_marker(const struct holder *holder, pid_t pid, char *marker)
@@ -157,9 +182,9 @@ static ssize_t read_marker(const struct holder *holder, pid_t pid, char *marker)
 
 struct run *sweep_owner(const struct holder *holder, pid_t pid)
 {
-	char marker[COMMAND_MARKER_SIZE], state;
+	char marker[COMMAND_MARKER_SIZE];
 	struct run *run = holder->runs;
-	pid_t session;
+	pid_t session = 0;
 
 	if (run && !run->next && !holder->background)
 		return run;
@@ -168,25 +193,44 @@ struct run *sweep_owner(const struct holder *holder, pid_t pid)
 			run = run->next;
 		return run;
 	}
-	session = read_session(holder, pid, &state); /* the dead have no namespaces any more */
+	(void)may_live(holder, pid, &session); /* the dead have no namespaces any more */
 	while (run && run->pid != session)
 		run = run->next;
 	return run;
 }
 
+/*
+ * A process that executes what it may not read cannot be looked into. It is told by its session:
+ * each command begins one. What has left that is nobody's, and not spared.
+ */
 static enum kinship kinship(const struct holder *holder, const struct run *gone, pid_t pid)
 {
 	char marker[COMMAND_MARKER_SIZE];
 	ssize_t n = read_marker(holder, pid, marker);
+	pid_t session;
 
-	if (n < 0 && errno == EACCES && is_main(holder, pid))
-		return STRANGER; /* before its exec */
-	if (n < 0)
-		return errno == EACCES ? kinship_by_session(holder, gone, pid) : DEAD;
+	if (n < 0) {
+		bool hidden = errno == EACCES;
+
+		if (is_main(holder, gone, pid))
+			return STRANGER; /* before its exec */
+		if (!may_live(holder, pid, &session))
+			return DEAD;
+		if (!hidden) {
+			n = marker_of_threads(holder, pid, marker);
+			hidden = n < 0 && errno == EACCES;
+		}
+		if (hidden)
+			return is_main(holder, gone, session) ? STRANGER : MEMBER;
+		if (n < 0)
+			return DEAD;
+	}
 	if (strcmp(marker, gone->slot->marker) != 0 || is_taken(holder, gone, marker))
 		return STRANGER;
 	return MEMBER;
 }
+
+static char children[65536];
 
 /* Our children, in text; false if they cannot be listed (no CONFIG_PROC_CHILDREN), or are too many.
  */
@@ -207,18 +251,17 @@ static bool list_children(const struct holder *holder, char *text, size_t size)
 /* MEMBER: something is left. DEAD: orphans have died while we looked, and may have left others. */
 static enum kinship look(const struct holder *holder, const struct run *gone)
 {
-	static char text[65536];
 	enum kinship found = STRANGER;
-	char *at = text;
+	char *at = children;
 
-	if (!list_children(holder, text, sizeof(text)))
+	if (!list_children(holder, children, sizeof(children)))
 		return MEMBER;
 	for (;;) {
 		pid_t pid = (pid_t)strtol(at, &at, 10);
 
 		if (pid <= 0)
 			return found;
-		if (is_main(holder, pid))
+		if (is_main(holder, gone, pid))
 			continue;
 		switch (kinship(holder, gone, pid)) {
 		case MEMBER:
@@ -242,6 +285,19 @@ static bool any_left(const struct holder *holder, const struct run *gone)
 			return found == MEMBER;
 	}
 	return true;
+}
+
+/* A storm leaves thousands, each of which a walk would look at; and they shall not count for
+ * another run. */
+static void reap_orphans(const struct holder *holder, const struct run *gone)
+{
+	char *at = children;
+	pid_t pid;
+
+	(void)list_children(holder, children, sizeof(children));
+	while ((pid = (pid_t)strtol(at, &at, 10)) > 0)
+		if (!is_main(holder, gone, pid))
+			waitpid(pid, NULL, WNOHANG | __WALL);
 }
 
 /* Kill the members that live. Returns how many there were. */
@@ -273,6 +329,7 @@ static bool kill_stopped(const struct holder *holder, const struct run *gone, DI
 	int clean = 0;
 
 	while (clean < 2 && sys_now_ns() < deadline) {
+		reap_orphans(holder, gone);
 		if (kill_members(holder, gone, directory) == 0) {
 			clean++;
 			continue;
@@ -299,7 +356,7 @@ static bool sweep_among_others(const struct holder *holder, const struct run *go
 	}
 	kill(-1, SIGSTOP);
 	done = kill_stopped(holder, gone, directory);
-	(void)look(holder, gone); /* reaps them, before they count for another */
+	reap_orphans(holder, gone);
 	if (!holder->paused)
 		kill(-1, SIGCONT);
 	closedir(directory);

@@ -348,18 +348,29 @@ START_TEST(output_beyond_the_limit_can_be_dropped)
 }
 END_TEST
 
+/* The most memory that this process has had, in KB. */
+static long peak_memory(void)
+{
+	const char *line = strstr(read_text("/proc/self/status"), "VmHWM:");
+
+	return line ? atol(line + strlen("VmHWM:")) : 0;
+}
+
 START_TEST(flood_is_dropped_without_growing_the_host)
 {
 	struct guest_command command =
-		command_of(SHELL("head -c 1000000000 /dev/zero & head -c 1000000000 /dev/zero >&2; wait"));
+		command_of(SHELL("head -c 5000000000 /dev/zero & head -c 5000000000 /dev/zero >&2; wait"));
+	struct guest *guest = guest_with(NULL);
 	struct guest_result result;
+	long before = peak_memory();
 
 	command.output_limit_bytes = 1 << 20;
 	command.flags = GUEST_TRUNCATE_OUTPUT;
-	run(guest_with(NULL), &command, &result);
+	run(guest, &command, &result);
 	ck_assert_uint_eq(result.truncated, GUEST_STDOUT | GUEST_STDERR);
 	ck_assert_uint_eq(result.stdout_size, 1 << 20);
 	ck_assert_uint_eq(result.stderr_size, 1 << 20);
+	ck_assert_int_lt(peak_memory() - before, 16 << 10);
 	guest_result_clear(&result);
 }
 END_TEST

@@ -154,6 +154,22 @@ struct guest *guest_with_tool(void)
 	return guest_with_tool_and(config_default());
 }
 
+struct guest *guest_with_attack(const char *name, struct guest_config config)
+{
+	struct guest_mount mount;
+
+	config.rootfs_path = tiny_rootfs_tar();
+	mount = mount_of(GUEST_MOUNT_BIND, test_program(name), "/opt/attack", "ro");
+	config.mounts = &mount;
+	config.mounts_count = 1;
+	return guest_with(&config);
+}
+
+void expect_alive(struct guest *guest)
+{
+	expect(guest, ARGV("/bin/tool", "echo", "on"), "on\n");
+}
+
 void guest_end(struct guest *guest)
 {
 	struct guest_error err = { .size = sizeof(err) };
@@ -322,6 +338,72 @@ const char *tiny_rootfs(void)
 		 scratch(NULL), test_program("tool"), scratch(NULL), scratch(NULL));
 	on_host(command);
 	return scratch("root");
+}
+
+const char *tiny_rootfs_tar(void)
+{
+	char command[512];
+
+	snprintf(command, sizeof(command), "tar -C %s -cf %s .", tiny_rootfs(), scratch("root.tar"));
+	on_host(command);
+	return scratch("root.tar");
+}
+
+static void *run_in_background(void *argument)
+{
+	struct background *background = argument;
+	struct guest_command command = command_of(background->argv);
+
+	command.stdin_fd = background->start[0];
+	background->result = (struct guest_result){ .size = sizeof(background->result) };
+	background->r = guest_run(background->guest, &command, &background->result, NULL);
+	return NULL;
+}
+
+void background_begin(struct background *background, struct guest *guest, const char *const *argv)
+{
+	background->guest = guest;
+	background->argv = argv;
+	ck_assert_int_eq(pipe2(background->start, O_CLOEXEC), 0);
+	ck_assert_int_eq(pthread_create(&background->thread, NULL, run_in_background, background), 0);
+}
+
+void background_join(struct background *background)
+{
+	close(background->start[1]);
+	ck_assert_int_eq(pthread_join(background->thread, NULL), 0);
+	close(background->start[0]);
+	ck_assert_int_eq(background->r, 0);
+}
+
+void background_end(struct background *background, const char *tail)
+{
+	background_join(background);
+	ck_assert_msg(background->result.cause == GUEST_EXITED && strstr(background->result.stdout_data, tail),
+		      "%s: %s, signal %d, stdout \"%.500s\"", background->argv[0],
+		      guest_cause_name(background->result.cause), background->result.term_signal,
+		      background->result.stdout_data);
+	guest_result_clear(&background->result);
+}
+
+int run_and_see_all_dead(struct guest *guest, const char *const *argv, uint64_t timeout, uint32_t cause)
+{
+	struct guest_command command = command_of(argv);
+	struct guest_result result;
+	int ends[2], code;
+
+	ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+	command.stdout_fd = ends[1];
+	command.timeout_ns = timeout;
+	run(guest, &command, &result);
+	close(ends[1]);
+	ck_assert_msg(pipe_ended(ends[0]), "something of %s %s is alive", argv[0], argv[1]);
+	close(ends[0]);
+	ck_assert_msg(result.cause == cause, "%s: %s, exit code %d, signal %d, stderr \"%.500s\"", argv[0],
+		      guest_cause_name(result.cause), result.exit_code, result.term_signal, result.stderr_data);
+	code = result.exit_code;
+	guest_result_clear(&result);
+	return code;
 }
 
 void on_host(const char *command)

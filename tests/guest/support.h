@@ -4,6 +4,7 @@
 #define SUPPORT_H
 
 #include <check.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -49,6 +50,12 @@ struct guest *guest_with_tool(void);
 struct guest *guest_with_tool_and(struct guest_config config);
 void guest_end(struct guest *guest);
 
+/* A guest that has the tool as /bin/tool, a program of hostile/attacks as /opt/attack, and nothing else. */
+struct guest *guest_with_attack(const char *name, struct guest_config config);
+
+/* It still runs commands. */
+void expect_alive(struct guest *guest);
+
 struct guest_config config_default(void);
 struct guest_command command_of(const char *const *argv);
 struct guest_mount mount_of(uint32_t type, const char *source, const char *target, const char *options);
@@ -76,6 +83,34 @@ const char *test_program(const char *name);
 
 /* A rootfs folder in the scratch folder, with the tool as /bin/tool and nothing else. */
 const char *tiny_rootfs(void);
+
+/* The same as a tar. For guests that are made often: it is unpacked in no time. */
+const char *tiny_rootfs_tar(void);
+
+/* A command in a thread of its own, whose stdin is a pipe that background_join() closes. */
+struct background {
+	struct guest *guest;
+	const char *const *argv;
+	pthread_t thread;
+	int start[2];
+	struct guest_result result;
+	int r;
+};
+
+/* `argv` must be there until the end: an ARGV() lives as long as the block that it is in. */
+void background_begin(struct background *background, struct guest *guest, const char *const *argv);
+
+/* Wait for its end; the result is then for the caller to judge, and to clear. */
+void background_join(struct background *background);
+
+/* The same; it must have exited, with `tail` somewhere in its output. */
+void background_end(struct background *background, const char *tail);
+
+/*
+ * Run it with a pipe as its stdout, which afterwards nobody may have open any more. `timeout`: 0 for none. Returns its
+ * exit code.
+ */
+int run_and_see_all_dead(struct guest *guest, const char *const *argv, uint64_t timeout, uint32_t cause);
 
 /* Run a shell command on the host. */
 void on_host(const char *command);

@@ -2,30 +2,14 @@
 /* Time-outs, and that nothing which a command has started outlives its run. */
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "support.h"
 
-/* Run it with a pipe as its stdout; afterwards nobody may have that pipe open any more. */
-static void run_and_see_all_dead(struct guest *guest, const char *const *argv, uint64_t timeout, uint32_t cause)
-{
-	struct guest_command command = command_of(argv);
-	struct guest_result result;
-	int ends[2];
-
-	ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
-	command.stdout_fd = ends[1];
-	command.timeout_ns = timeout;
-	run(guest, &command, &result);
-	close(ends[1]);
-	ck_assert_msg(pipe_ended(ends[0]), "something of %s %s is alive", argv[0], argv[1]);
-	close(ends[0]);
-	ck_assert_msg(result.cause == cause, "cause: %s", guest_cause_name(result.cause));
-	guest_result_clear(&result);
-}
+/* Counts, then waits for the end of its stdin. */
+#define COUNTING SHELL("i=0; while [ $i -lt 100 ]; do echo $i; i=$((i + 1)); done; read x; echo end")
 
 START_TEST(command_that_is_too_slow_is_killed)
 {
@@ -128,54 +112,16 @@ START_TEST(storm_of_forks_ends_with_its_command)
 }
 END_TEST
 
-struct background {
-	struct guest *guest;
-	pthread_t thread;
-	int start[2]; /* a pipe that is its stdin: it ends when this is closed */
-	struct guest_result result;
-	int r;
-};
-
-static void *run_in_background(void *argument)
-{
-	struct background *background = argument;
-	struct guest_command command = command_of(SHELL("i=0; while [ $i -lt 100 ]; do echo $i; i=$((i + 1)); done;"
-							 "read x; echo end"));
-
-	command.stdin_fd = background->start[0];
-	background->result = (struct guest_result){ .size = sizeof(background->result) };
-	background->r = guest_run(background->guest, &command, &background->result, NULL);
-	return NULL;
-}
-
-static void background_begin(struct background *background, struct guest *guest)
-{
-	background->guest = guest;
-	ck_assert_int_eq(pipe2(background->start, O_CLOEXEC), 0);
-	ck_assert_int_eq(pthread_create(&background->thread, NULL, run_in_background, background), 0);
-}
-
-static void background_end(struct background *background)
-{
-	close(background->start[1]);
-	ck_assert_int_eq(pthread_join(background->thread, NULL), 0);
-	close(background->start[0]);
-	ck_assert_int_eq(background->r, 0);
-	ck_assert_uint_eq(background->result.cause, GUEST_EXITED);
-	ck_assert_ptr_nonnull(strstr(background->result.stdout_data, "99\nend\n"));
-	guest_result_clear(&background->result);
-}
-
 START_TEST(orphans_die_and_other_commands_go_on)
 {
 	struct guest *guest = guest_with_tool();
 	struct background background;
 
-	background_begin(&background, guest);
+	background_begin(&background, guest, COUNTING);
 	usleep(100000);
 	for (int i = 0; i < 10; i++)
 		run_and_see_all_dead(guest, ARGV(TOOL, "orphans", "10", "exit"), 0, GUEST_EXITED);
-	background_end(&background);
+	background_end(&background, "99\nend\n");
 }
 END_TEST
 
@@ -184,11 +130,11 @@ START_TEST(storms_die_and_other_commands_go_on)
 	struct guest *guest = guest_with_tool();
 	struct background background;
 
-	background_begin(&background, guest);
+	background_begin(&background, guest, COUNTING);
 	usleep(100000);
 	for (int i = 0; i < 10; i++)
 		run_and_see_all_dead(guest, ARGV(TOOL, "storm"), 50 * MILLISECOND, GUEST_TIMED_OUT);
-	background_end(&background);
+	background_end(&background, "99\nend\n");
 }
 END_TEST
 

@@ -134,7 +134,7 @@ static int list_fds(void)
 
 static int copy(const char *path)
 {
-	FILE *file = fopen(path, "r");
+	FILE *file = path ? fopen(path, "r") : stdin;
 	int c;
 
 	if (!file)
@@ -191,6 +191,8 @@ int main(int argc, char **argv)
 		return have_children(atoi(argv[2]));
 	if (strcmp(verb, "spin") == 0)
 		return spin(atol(argv[2]), argc > 3 ? atoi(argv[3]) : 1);
+	if (strcmp(verb, "kill") == 0)
+		return kill(-1, SIGKILL);
 	if (strcmp(verb, "orphans") == 0)
 		leave_orphans(atoi(argv[2]));
 	else if (strcmp(verb, "storm") == 0)

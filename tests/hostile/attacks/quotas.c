@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Quotas that the kernel counts per user of the host: inotify, fds in flight, pipe buffers,
- * queued signals. */
+/* Quotas that the kernel counts per user of the host: inotify, fds in flight, pipe buffers, queued signals. */
 #include "attack.h"
 
 #include <fcntl.h>
@@ -54,14 +53,28 @@ static void queue_signals(void)
 		;
 }
 
+/* Each instance may watch each file. */
+static void add_watches(const int *instances, int count)
+{
+	for (int i = 0; i < 40000; i++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "/tmp/%d", i);
+		close(open(name, O_WRONLY | O_CREAT, 0600));
+		for (int j = 0; j < count; j++)
+			if (inotify_add_watch(instances[j], name, IN_DELETE_SELF) < 0)
+				return;
+	}
+}
+
 int main(int argc, char **argv)
 {
-	long instances = 0;
-	int ends[2];
+	int ends[2], instances[64], count = 0;
 
-	while (inotify_init() >= 0)
-		instances++;
-	MUST_BE("inotify instances are few", instances <= 64);
+	while (count < 64 && (instances[count] = inotify_init()) >= 0)
+		count++;
+	MUST_BE("inotify instances are few", count < 64);
+	add_watches(instances, count);
 	for (int i = 0; i < 200 && pipe(ends) == 0; i++)
 		fcntl(ends[0], F_SETPIPE_SZ, 1 << 20);
 	queue_fds();
