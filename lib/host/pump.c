@@ -146,10 +146,11 @@ static void look_for_cancel(struct pump *pump)
 int pump_go(struct pump *pump, bool until_exec, struct guest_error *err)
 {
 	while (!pump->over) {
+		/* output waits for the thread that on_output is to be called from */
 		struct pollfd poll_fds[] = {
 			{ .fd = pump->socket, .events = POLLIN },
-			{ .fd = pump->outputs[0].fd, .events = POLLIN },
-			{ .fd = pump->outputs[1].fd, .events = POLLIN },
+			{ .fd = until_exec ? -1 : pump->outputs[0].fd, .events = POLLIN },
+			{ .fd = until_exec ? -1 : pump->outputs[1].fd, .events = POLLIN },
 			{ .fd = pump->wake, .events = POLLIN },
 			{ .fd = until_exec ? pump->exec : -1, .events = POLLIN },
 		};

@@ -24,9 +24,11 @@ import libguest  # noqa: E402
 
 @pytest.fixture(scope="session")
 def works():
-    """Guests work here. One stays open, so that the unpacked rootfs is kept for the others."""
+    """Guests work here. One stays open, so that what is kept for all is there from now on: the
+    unpacked rootfs, and a place for control groups.
+    """
     try:
-        guest = libguest.Guest()
+        guest = libguest.Guest(cgroup=True, best_effort=True)
     except OSError as error:
         if os.environ.get("GUEST_TEST_MUST_WORK") == "1":
             pytest.fail(f"guests do not work here: {error}")

@@ -11,7 +11,8 @@ import subprocess
 import pytest
 from conftest import BINDINGS
 
-from libguest import _abi
+from libguest import Cause, Info, Seen, Status, _abi
+from libguest._command import Options
 
 INCLUDE = BINDINGS.parents[1] / "include"
 STRUCTS = [
@@ -35,6 +36,13 @@ def test_every_function_is_bound(header):
     assert functions == set(_abi.PROTOTYPES)
 
 
+def test_every_function_takes_as_many_arguments(header):
+    declared = dict(re.findall(r"GUEST_API [^;{]*?\b(guest_\w+)\((.*?)\);", header, re.DOTALL))
+    for name, (_, arguments) in _abi.PROTOTYPES.items():
+        text = re.sub(r"\(\*\w+\)\(.*?\)", "", declared[name], flags=re.DOTALL)
+        assert len(arguments) == (0 if text == "void" else len(text.split(","))), name
+
+
 def test_every_struct_is_bound(header):
     pattern = r"^struct (guest_\w+) \{\n(.*?)^\};"
     declared = dict(re.findall(pattern, header, re.DOTALL | re.MULTILINE))
@@ -49,7 +57,34 @@ def test_every_struct_is_bound(header):
 
 def test_every_constant_is_bound(header):
     declared = set(re.findall(r"^\t(GUEST_\w+) =", header, re.MULTILINE))
-    assert {name for name in declared if not name.startswith("GUEST_STAGE_")} == set(CONSTANTS)
+    declared |= set(re.findall(r"^#define (GUEST_\w+) ", header, re.MULTILINE))
+    unbound = ("GUEST_STAGE_", "GUEST_VERSION_", "GUEST_API")
+    assert {name for name in declared if not name.startswith(unbound)} == set(CONSTANTS)
+
+
+@pytest.mark.parametrize(
+    "kind, first", [(Cause, "EXITED"), (Seen, "SEEN_OOM"), (Status, "FINDING_OK")]
+)
+def test_every_member_of_an_enum_is_there(header, kind, first):
+    block = re.search(r"enum \{\s*GUEST_%s .*?\};" % first, header, re.DOTALL).group(0)
+    declared = {name: getattr(_abi, name) for name in re.findall(r"\b(GUEST_\w+) =", block)}
+    prefix = re.match("(?:SEEN_|FINDING_)?", first).group(0)
+    bound = {f"GUEST_{prefix}{name}": int(member) for name, member in kind.__members__.items()}
+    bound.pop("GUEST_UNKNOWN", None)
+    assert bound == declared
+
+
+def test_every_limit_of_a_command_is_an_option():
+    names = {field[0] for field in _abi.guest_command._fields_}
+    limits = {name for name in names if re.search("_(bytes|max|files|quota|ns)$", name)}
+    others = {"timeout_ns", "output_limit_bytes", "cpu_time_ns"}
+    assert limits - others <= set(Options.__annotations__)
+    assert {"timeout", "output_limit", "cpu_time"} <= set(Options.__annotations__)
+
+
+def test_every_field_of_info_is_told():
+    names = {re.sub("_ns$", "_time", field[0]) for field in _abi.guest_info._fields_}
+    assert names - {"size"} == set(Info.__dataclass_fields__)
 
 
 def test_layout_and_values(header, tmp_path):
@@ -64,7 +99,7 @@ def test_layout_and_values(header, tmp_path):
             lines.append(f'printf("%zu\\n", offsetof(struct {struct.__name__}, {field[0]}));')
             expected.append(getattr(struct, field[0]).offset)
     for name, value in CONSTANTS.items():
-        lines.append(f'printf("%d\\n", (int){name});')
+        lines.append(f'printf("%llu\\n", (unsigned long long){name});')
         expected.append(value)
     source = tmp_path / "layout.c"
     program = tmp_path / "layout"
@@ -75,11 +110,3 @@ def test_layout_and_values(header, tmp_path):
     subprocess.run([compiler, "-I", str(INCLUDE), str(source), "-o", str(program)], check=True)
     output = subprocess.run([str(program)], stdout=subprocess.PIPE, check=True).stdout
     assert list(map(int, output.split())) == expected
-
-
-def test_default_output_limit():
-    from libguest._command import DEFAULT_OUTPUT_LIMIT
-
-    command = _abi.guest_command()
-    assert _abi.lib.guest_command_init(command, ctypes.sizeof(command)) == 0
-    assert command.output_limit_bytes == DEFAULT_OUTPUT_LIMIT

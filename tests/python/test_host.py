@@ -224,22 +224,40 @@ guest.run("while :; do echo >> /mnt/beat; sleep 0.05; done", shell=True)
             os.killpg(host.pid, signal.SIGKILL)
 
 
-def test_keyboard_interrupt_comes_at_the_end_of_the_command(host_program):
-    host_program(
-        """
-        import os, signal, threading
-        from libguest import Guest
-        with Guest() as guest:
-            threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
-            try:
-                guest.run(["sleep", "0.5"])
-            except KeyboardInterrupt:
-                pass
-            else:
-                raise SystemExit("no KeyboardInterrupt")
-            assert guest.run(["echo", "a"]).stdout == b"a\\n"
-        """
-    )
+INTERRUPTED = """
+import os, signal, threading, time
+from libguest import Guest
+signal.signal(signal.SIGINT, signal.default_int_handler)
+with Guest() as guest:
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    started = time.monotonic()
+    try:
+        %s
+    except KeyboardInterrupt:
+        print(time.monotonic() - started)
+    assert b"sleep" not in guest.run(["ps", "-ef"]).stdout
+"""
+
+
+def test_keyboard_interrupt_ends_a_command(host_program):
+    call = 'guest.run("sleep 60 & sleep 60", shell=True)'
+    assert 0.2 < float(host_program(INTERRUPTED % call)) < 10
+
+
+def test_keyboard_interrupt_while_a_command_is_waited_for(host_program):
+    call = "with guest.popen(['sleep', '60']) as process: process.wait()"
+    assert 0.2 < float(host_program(INTERRUPTED % call)) < 10
+
+
+def test_keyboard_interrupt_of_a_command_with_on_output(host_program):
+    for code in ("sleep 60 & sleep 60", "while sleep 0.01; do echo; done"):
+        call = f'guest.run("{code}", shell=True, on_output=lambda *_: None)'
+        assert 0.2 < float(host_program(INTERRUPTED % call)) < 10
+
+
+def test_keyboard_interrupt_while_on_output_runs(host_program):
+    call = 'guest.run(["yes"], on_output=lambda *_: time.sleep(60), capture_output=False)'
+    assert 0.2 < float(host_program(INTERRUPTED % call)) < 10
 
 
 def test_signals_do_not_disturb_a_run(host_program):

@@ -9,6 +9,7 @@ import pickle
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 
 import pytest
@@ -390,6 +391,26 @@ def test_on_output_instead_of_capture(guest):
     )
     assert (done.stdout, done.stderr) == (None, None)
     assert digest.digest() == hashlib.sha256(bytes(50 << 20)).digest()
+
+
+def test_a_slow_on_output_holds_the_command_up(guest):
+    pieces = []
+
+    def on_output(stream, data):
+        if not pieces:
+            time.sleep(0.5)
+            assert guest.info().output_bytes - before < 4 << 20
+        pieces.append(len(data))
+
+    before = guest.info().output_bytes
+    guest.run(["head", "-c", str(10 << 20), "/dev/zero"], on_output=on_output, capture_output=False)
+    assert sum(pieces) == 10 << 20
+
+
+def test_on_output_in_this_thread(guest):
+    threads = set()
+    guest.run(["seq", "100000"], on_output=lambda *_: threads.add(threading.get_ident()))
+    assert threads == {threading.get_ident()}
 
 
 @pytest.mark.parametrize("kind", [ZeroDivisionError, KeyboardInterrupt, SystemExit])

@@ -10,6 +10,8 @@ A guest is a throw-away Debian userland in namespaces of its own. It needs no ro
 image. Guest.run() is shaped after subprocess.run(): what it takes, returns and raises is what
 subprocess would, unless its documentation says otherwise.
 
+Guest.popen() starts a command and goes on, and Guest.run_async() is for event loops.
+
 What goes wrong with a guest, or keeps a command from starting, is a GuestError, which is an
 OSError: a missing command is a FileNotFoundError as well, and so on. What a command does once it
 has started is told by a CompletedProcess, TimeoutExpired or CalledProcessError.
@@ -23,22 +25,29 @@ from __future__ import annotations
 
 from subprocess import DEVNULL, PIPE, STDOUT
 
-from ._errors import CalledProcessError, GuestError, TimeoutExpired
-from ._guest import Guest, Mount
+from ._config import Mount
+from ._errors import BudgetExceeded, CalledProcessError, GuestError, TimeoutExpired
+from ._guest import Guest
+from ._info import Info
 from ._library import Finding, Status, doctor, rootfs_description, trim, version
-from ._result import Cause, CompletedProcess
+from ._process import Process
+from ._result import Cause, CompletedProcess, Seen
 
 __all__ = [
     "DEVNULL",
     "PIPE",
     "STDOUT",
+    "BudgetExceeded",
     "CalledProcessError",
     "Cause",
     "CompletedProcess",
     "Finding",
     "Guest",
     "GuestError",
+    "Info",
     "Mount",
+    "Process",
+    "Seen",
     "Status",
     "TimeoutExpired",
     "doctor",

@@ -48,6 +48,8 @@ def config_from(
     *,
     hostname: Optional[str],
     capabilities: Optional[str],
+    io_max: Optional[str],
+    cgroup_parent: Optional[Text],
     network: Union[bool, str],
     mounts: Iterable[Union[Mount, Tuple[Any, ...]]],
     flags: int,
@@ -63,10 +65,15 @@ def config_from(
         config.rootfs_fd = unsigned("rootfs", rootfs, _INT32_MAX)
     elif rootfs is not None:
         config.rootfs_path = encode(rootfs)
-    if hostname is not None:
-        config.hostname = encode(hostname)
-    if capabilities is not None:
-        config.capabilities = encode(capabilities)
+    texts = (
+        ("hostname", hostname),
+        ("capabilities", capabilities),
+        ("io_max", io_max),
+        ("cgroup_parent", cgroup_parent),
+    )
+    for name, text in texts:
+        if text is not None:
+            setattr(config, name, encode(text))
     if network not in _NETWORKS:
         raise ValueError(f'network must be a bool, "none" or "host", not {network!r}')
     config.network = _NETWORKS[network]

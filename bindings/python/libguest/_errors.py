@@ -25,9 +25,21 @@ class GuestError(OSError):
       strerror  one line: the step, what it was about, the errno in words, and the remedy if known
       stage     the step that failed: "uid_map", "mount /proc", "chdir", "execve", ...
       filename  the command or the directory, if one of them was the reason
+      stdout, stderr, result
+                what a command had written, and its CompletedProcess, if the guest was lost while it
+                ran (a BrokenPipeError); else None
     """
 
     stage: str = "unknown"
+    result: Optional[CompletedProcess] = None
+
+    @property
+    def stdout(self) -> Any:
+        return self.result.stdout if self.result else None
+
+    @property
+    def stderr(self) -> Any:
+        return self.result.stderr if self.result else None
 
     def __str__(self) -> str:
         return f"[Errno {self.errno}] {self.strerror}"
@@ -67,20 +79,27 @@ _CLASSES: Dict[type, Type[GuestError]] = {
 }
 
 
+class BudgetExceeded(GuestError):
+    """A budget of the guest is spent: it starts no command any more."""
+
+
 def new_error() -> _abi.guest_error:
     return _abi.guest_error(size=ctypes.sizeof(_abi.guest_error))
 
 
 def error_from(error: _abi.guest_error) -> GuestError:
     """The exception that a guest_error stands for."""
+    stage = _abi.lib.guest_stage_name(error.stage).decode()
     kind = _CLASSES.get(type(OSError(-error.code, "")), GuestError)
+    if stage == "budget":
+        kind = BudgetExceeded
     exception = kind(-error.code, error.message.decode(errors="replace"))
-    exception.stage = _abi.lib.guest_stage_name(error.stage).decode()
+    exception.stage = stage
     return exception
 
 
 def failure(error: _abi.guest_error, command: bytes, cwd: Any) -> GuestError:
-    """The exception for an error of guest_run(), with the file that it is about."""
+    """The exception for an error of a command, with the file that it is about."""
     exception = error_from(error)
     if exception.stage == "chdir":
         exception.filename = os.fsdecode(cwd)
@@ -90,10 +109,13 @@ def failure(error: _abi.guest_error, command: bytes, cwd: Any) -> GuestError:
 
 
 class TimeoutExpired(subprocess.TimeoutExpired):
-    """A command was still running when its time was up, and was killed with all it had started.
+    """A command was still running when its time was up.
+
+    If run() raises it, the command has been killed with all it had started. If wait() or
+    communicate() of a Process does, it goes on, and the attributes but cmd and timeout are None.
 
     Attributes:
-      cmd, timeout    what run() was given
+      cmd, timeout    the command, and what run(), wait() or communicate() was given
       stdout, stderr  what it had written by then, as str in text mode
       result          the CompletedProcess, with what it used
     """

@@ -4,18 +4,37 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
+import signal
 import threading
 import warnings
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Iterable, List, Mapping, Optional, Tuple, Type, Union
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Iterable,
+    Iterator,
+    List,
+    Optional,
+    Tuple,
+    Type,
+    Union,
+)
 
-from . import _abi
-from ._command import DEFAULT_OUTPUT_LIMIT, Args, Command, File, OnOutput, argv, bytes_of
+from . import _abi, _async, _process
+from ._command import Args, Command, Options
 from ._config import Mount, config_from
-from ._errors import GuestError, TimeoutExpired, error_from, failure, new_error
-from ._result import Cause, CompletedProcess, result_from
-from ._text import Codec, Text
+from ._errors import GuestError, error_from, new_error
+from ._info import Info, info_from, limits_from
+from ._process import Process, running
+from ._result import CompletedProcess
+from ._text import Text, nanoseconds
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class Guest:
@@ -34,11 +53,24 @@ class Guest:
     writable_bytes, writable_inodes: how much the guest may write, and how many files it may create.
     memory_bytes, pids_max, cpu_quota: limits for the guest; cpu_quota in thousandths of a CPU.
     rootfs_bytes, rootfs_inodes: how large an unpacked rootfs archive may be.
+    memory_high_bytes, cpu_weight, io_max: more limits for the guest, which take cgroup v2, as its
+        memory.high, cpu.weight and io.max: a line "/dev/sda rbps=1048576 wiops=100", or several.
+    cgroup_parent: a directory of cgroup v2, without processes, in which groups for guests are made;
+        if not given, one is looked for.
+    cgroup: make a group even where no limit asks for one, and let nothing less do for the limits.
+    move_host: this process may be moved into a leaf of its own delegated group, where groups for
+        guests cannot be made otherwise.
+    budget_commands, budget_cpu, budget_wall, budget_output_bytes, budget_written_bytes: budgets for
+        the guest's life: commands that may be started, seconds of CPU time, seconds since it was
+        made, bytes of captured output, and bytes written by write(2) to whatever it be.
     best_effort: drop a limit that nothing here can enforce, rather than fail.
     seccomp: filter system calls.
 
     A number that is None stands for the library's default. GuestError is raised if the guest cannot
-    be made; libguest.doctor() tells why.
+    be made; libguest.doctor() tells why. The guest's info() tells what enforces which limit.
+
+    When a budget is spent, commands that run are ended, which their results tell by Seen.BUDGET,
+    and those to be started raise BudgetExceeded.
 
     A guest is a context manager, and is closed at the end of the with block. It can be used by any
     number of threads at once, whose commands run in parallel. It belongs to the process that made
@@ -64,15 +96,30 @@ class Guest:
         cpu_quota: Optional[int] = None,
         rootfs_bytes: Optional[int] = None,
         rootfs_inodes: Optional[int] = None,
+        memory_high_bytes: Optional[int] = None,
+        cpu_weight: Optional[int] = None,
+        io_max: Optional[str] = None,
+        cgroup_parent: Optional[Text] = None,
+        cgroup: bool = False,
+        move_host: bool = False,
+        budget_commands: Optional[int] = None,
+        budget_cpu: Optional[float] = None,
+        budget_wall: Optional[float] = None,
+        budget_output_bytes: Optional[int] = None,
+        budget_written_bytes: Optional[int] = None,
         best_effort: bool = False,
         seccomp: bool = True,
     ) -> None:
         flags = _abi.GUEST_BEST_EFFORT if best_effort else 0
         flags |= 0 if seccomp else _abi.GUEST_NO_SECCOMP
+        flags |= _abi.GUEST_CGROUP if cgroup else 0
+        flags |= _abi.GUEST_MOVE_HOST if move_host else 0
         config = config_from(
             rootfs,
             hostname=hostname,
             capabilities=capabilities,
+            io_max=io_max,
+            cgroup_parent=cgroup_parent,
             network=network,
             mounts=mounts,
             flags=flags,
@@ -85,10 +132,17 @@ class Guest:
             cpu_quota=cpu_quota,
             rootfs_bytes=rootfs_bytes,
             rootfs_inodes=rootfs_inodes,
+            memory_high_bytes=memory_high_bytes,
+            cpu_weight=cpu_weight,
+            budget_commands=budget_commands,
+            budget_cpu_ns=nanoseconds(budget_cpu),
+            budget_wall_ns=nanoseconds(budget_wall),
+            budget_output_bytes=budget_output_bytes,
+            budget_written_bytes=budget_written_bytes,
         )
         self._pid = os.getpid()
         self._changed = threading.Condition(threading.Lock())
-        self._runs: List[int] = []  # the threads of the commands under way
+        self._users: List[int] = []  # the threads of the calls under way
         self._closing = False
         self._handle = ctypes.c_void_p()
         error = new_error()
@@ -97,30 +151,14 @@ class Guest:
             raise error_from(error)
 
     def run(
-        self,
-        args: Args,
-        *,
-        input: Union[str, bytes, bytearray, memoryview, None] = None,
-        stdin: File = None,
-        stdout: File = None,
-        stderr: File = None,
-        capture_output: bool = True,
-        shell: bool = False,
-        cwd: Optional[Text] = None,
-        timeout: Optional[float] = None,
-        check: bool = False,
-        encoding: Optional[str] = None,
-        errors: Optional[str] = None,
-        text: Optional[bool] = None,
-        env: Optional[Mapping[Any, Any]] = None,
-        output_limit: Optional[int] = DEFAULT_OUTPUT_LIMIT,
-        truncate_output: bool = False,
-        on_output: Optional[OnOutput] = None,
+        self, args: Args, *, check: bool = False, **options: Unpack[Options]
     ) -> CompletedProcess:
         """Run a command with arguments, wait for its end and return a CompletedProcess.
 
         When it returns, nothing that the command had started is alive. Arguments, result and
-        exceptions are those of subprocess.run(), with these differences:
+        exceptions are those of subprocess.run(): input, stdin, stdout, stderr, capture_output,
+        shell, cwd, timeout, check, encoding, errors, text and env, with these differences, and what
+        is named below besides:
 
         Output is captured unless stdout or stderr says otherwise: they take PIPE, DEVNULL, a file
         or an fd, and stderr takes STDOUT. stdin takes DEVNULL, a file or an fd; if it is not given,
@@ -140,60 +178,125 @@ class Guest:
         bytes, as it arrives; stream is "stdout" or "stderr". An exception that it raises kills the
         command and comes out of run().
 
-        With check=True, CalledProcessError is raised as well for a command that was killed at its
-        limit and exited with 0 nevertheless.
+        memory_bytes, pids_max, cpu_quota (in thousandths of a CPU; it takes cgroup v2) and cpu_time
+        (in seconds) limit the command together with all that it starts, within the guest's own
+        limits; address_space_bytes, data_bytes, file_size_bytes and open_files limit each of its
+        processes, as setrlimit(2) does. A command that exceeds one is no exception: the cause in
+        the result tells.
 
-        Python's own signal handlers, that of Ctrl-C among them, run when the command has ended or
-        while on_output is called: a command that may hang should have a timeout.
+        With keep_background=True, what the command leaves running goes on until the guest's end;
+        if the command is killed, so is that.
+
+        With check=True, CalledProcessError is raised as well for a command that met a limit and
+        exited with 0 nevertheless.
+
+        In the main thread, signal handlers of Python run meanwhile, and an exception of theirs,
+        such as KeyboardInterrupt, ends the command.
         """
-        if not capture_output and not on_output:
-            stdout = 1 if stdout is None else stdout
-            stderr = 2 if stderr is None else stderr
-        codec = Codec(encoding, errors) if encoding or errors or text else None
-        raised: List[BaseException] = []
-        words = argv(args, shell)
-        with Command(words, env, cwd) as command:
-            command.limit(timeout, output_limit, truncate_output)
-            command.read_from(stdin, bytes_of(input, codec))
-            command.write_to(stdout, stderr)
-            if on_output:
-                command.hand_to(on_output, raised, capture_output)
-            result = _abi.guest_result(size=ctypes.sizeof(_abi.guest_result))
-            error = new_error()
-            try:
-                r = self._run(command.struct, result, error)
-                if raised:
-                    raise raised.pop()
-                if r < 0:
-                    raise failure(error, words[0], cwd)
-                completed = result_from(result, args, command.stored, codec)
-            finally:
-                _abi.lib.guest_result_clear(result)
-        if completed.cause == Cause.TIMED_OUT:
-            assert timeout is not None
-            expired = TimeoutExpired(args, timeout, completed.stdout, completed.stderr)
-            expired.result = completed
-            raise expired
-        if check:
-            completed.check_returncode()
-        return completed
+        with Command(args, options) as command, self._in_use() as handle:
+            if _signals_are_handled():
+                completed = _process.run(self, handle, command)
+            else:
+                run = functools.partial(_abi.lib.guest_run, handle, command.struct)
+                completed = command.outcome(run)
+        return completed._check(command.timeout, check)
 
-    def _run(
-        self, command: _abi.guest_command, result: _abi.guest_result, error: _abi.guest_error
-    ) -> int:
-        """guest_run(), with this thread among the runs, so that close() waits for it."""
+    def popen(self, args: Args, **options: Unpack[Options]) -> Process:
+        """Start a command, and return a Process as soon as it has been executed.
+
+        Arguments and exceptions are those of run(), with these differences:
+
+        After timeout seconds the command is killed, as in run(), but its Process raises no
+        exception for that: the cause in its result tells.
+
+        on_output is called from a thread of the command's own.
+
+        Close a guest, and its commands are ended as Process.cancel() does.
+        """
+        with Command(args, options) as command, self._in_use() as handle:
+            process = Process(self, handle, command)
+        return process
+
+    async def run_async(
+        self, args: Args, *, check: bool = False, **options: Unpack[Options]
+    ) -> CompletedProcess:
+        """Run a command without blocking the event loop that waits for its end.
+
+        Arguments, result and exceptions are those of run(). on_output is called in the event loop,
+        and what has not been taken yet by a slow one is stored.
+
+        If the task is cancelled, the command is ended with all that it had started, and that is
+        waited for.
+        """
+        return await _async.run(self, args, check, options)
+
+    def set_limits(
+        self,
+        *,
+        memory_bytes: Optional[int] = None,
+        memory_high_bytes: Optional[int] = None,
+        pids_max: Optional[int] = None,
+        cpu_quota: Optional[int] = None,
+        cpu_weight: Optional[int] = None,
+        io_max: Optional[str] = None,
+    ) -> None:
+        """Change limits of the guest while it runs. None leaves a limit as it is, 0 or "" lifts it.
+
+        Where the guest has a group, they hold at once, for all commands, and memory_bytes below
+        what is in use kills. A guest without one that is given its first limit gets one for the
+        commands that are started from then on. A limit that nothing here can enforce is a
+        GuestError, unless the guest was made with best_effort=True.
+        """
+        numbers = {
+            "memory_bytes": memory_bytes,
+            "memory_high_bytes": memory_high_bytes,
+            "pids_max": pids_max,
+            "cpu_quota": cpu_quota,
+            "cpu_weight": cpu_weight,
+        }
+        self._call(_abi.lib.guest_set_limits, limits_from(io_max, numbers))
+
+    def info(self) -> Info:
+        """Tell what the guest uses, and what its limits are."""
+        info = _abi.guest_info(size=ctypes.sizeof(_abi.guest_info))
+        with self._in_use():
+            self._call(_abi.lib.guest_info, info)
+            return info_from(info)  # the name of its group is there until guest_shutdown()
+
+    def pause(self) -> None:
+        """Stop all commands of the guest where they are, until resume(). Timeouts go on running.
+
+        A command that is started meanwhile waits, and so do run() and popen(): the thread, or the
+        event loop, that is to call resume() must not be theirs.
+        """
+        self._call(_abi.lib.guest_pause)
+
+    def resume(self) -> None:
+        """Let the commands of a paused guest go on."""
+        self._call(_abi.lib.guest_resume)
+
+    def _call(self, function: Callable[..., int], *arguments: Any) -> None:
+        error = new_error()
+        with self._in_use() as handle:
+            if function(handle, *arguments, error) < 0:
+                raise error_from(error)
+
+    @contextmanager
+    def _in_use(self) -> Iterator[Optional[ctypes.c_void_p]]:
+        """The handle, with this thread among those that close() waits for."""
         if self._forked():  # the lock may be held by a thread that is not here; this is -ECHILD
             self._check_open()
-            return int(_abi.lib.guest_run(self._handle, command, result, error))
+            yield self._handle
+            return
         thread = threading.get_ident()
         with self._changed:
             self._check_open()
-            self._runs.append(thread)
+            self._users.append(thread)
         try:
-            return int(_abi.lib.guest_run(self._handle, command, result, error))
+            yield self._handle
         finally:
             with self._changed:
-                self._runs.remove(thread)
+                self._users.remove(thread)
                 self._changed.notify_all()
 
     def _forked(self) -> bool:
@@ -211,8 +314,8 @@ class Guest:
     def close(self) -> None:
         """End the guest: every process of it is dead when this returns, and what it wrote is gone.
 
-        It waits for commands that other threads run; new ones raise ValueError from now on. Closing
-        a guest again does nothing.
+        It waits for commands that other threads run, and ends those that were started by popen();
+        new ones raise ValueError from now on. Closing a guest again does nothing.
         """
         if self._handle is None:
             return
@@ -220,11 +323,14 @@ class Guest:
             self._shutdown()
             return
         with self._changed:
-            if threading.get_ident() in self._runs:
+            if threading.get_ident() in self._users or any(p._is_here() for p in running(self)):
                 raise RuntimeError("a guest cannot be closed from on_output")
             self._closing = True
-            while self._runs:
+            while self._users:
                 self._changed.wait()
+        for process in running(self):
+            process._end()
+        with self._changed:
             if self._handle is None:
                 return
             error = self._shutdown()
@@ -259,3 +365,9 @@ class Guest:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {'closed' if self.closed else 'open'} at {id(self):#x}>"
+
+
+def _signals_are_handled() -> bool:
+    """Whether a wait of this thread may be interrupted, by Ctrl-C above all."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    return in_main_thread and callable(signal.getsignal(signal.SIGINT))

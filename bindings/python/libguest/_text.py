@@ -12,6 +12,7 @@ from typing import Any, Iterable, List, Optional, Union
 Text = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 
 _UINT64_MAX = 2**64 - 1
+_SECONDS_MAX = 2**63 / 1e9
 
 
 def encode(text: Text) -> bytes:
@@ -28,6 +29,13 @@ def unsigned(name: str, value: int, maximum: int = _UINT64_MAX) -> int:
     if not 0 <= number <= maximum:
         raise ValueError(f"{name} must be between 0 and {maximum}")
     return number
+
+
+def nanoseconds(seconds: Optional[float]) -> int:
+    """A time limit as the library takes it: 0 is none, which no positive one may become."""
+    if seconds is None or seconds >= _SECONDS_MAX:
+        return 0
+    return max(1, int(seconds * 1e9))
 
 
 def string_array(strings: Iterable[bytes]) -> Any:
