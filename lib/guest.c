@@ -251,12 +251,12 @@ void guest_result_clear(struct guest_result *result)
 	int saved = errno;
 	uint32_t size;
 
-	if (!result)
+	if (check_result(result, NULL) < 0) /* then it has never been filled in */
 		return;
 	size = result->size;
 	free(result->stdout_data);
 	free(result->stderr_data);
-	memset(result, 0, sizeof(*result));
+	memset(result, 0, size ? size : RESULT_SIZE_FIRST);
 	result->size = size;
 	errno = saved;
 }

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define MAX_ERRNO 4095 /* the kernel's */
+
 static const char *const stage_names[] = {
 	[GUEST_STAGE_NONE] = "none",
 	[GUEST_STAGE_CONFIG] = "config",
@@ -55,6 +57,14 @@ const char *error_words(int errnum)
 #endif
 }
 
+/* Names that callers, guests and archives choose may hold anything. */
+static void make_one_line(char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text < ' ' || *text == 0x7f)
+			*text = '?';
+}
+
 /* snprintf() at the end of what is there; too long is cut. */
 __attribute__((format(printf, 2, 0))) static void append(struct guest_error *err,
 							 const char *format, va_list args)
@@ -62,6 +72,7 @@ __attribute__((format(printf, 2, 0))) static void append(struct guest_error *err
 	size_t used = strnlen(err->message, sizeof(err->message) - 1);
 
 	vsnprintf(err->message + used, sizeof(err->message) - used, format, args);
+	make_one_line(err->message + used);
 }
 
 __attribute__((format(printf, 2, 3))) static void add(struct guest_error *err, const char *format,
@@ -127,6 +138,17 @@ int error_remedy(struct guest_error *err, const char *format, ...)
 	append(err, format, args);
 	va_end(args);
 	errno = saved;
+	return err->code;
+}
+
+int error_take(struct guest_error *err, const struct guest_error *from)
+{
+	if (from->code >= 0 || from->code < -MAX_ERRNO || !from->message[0])
+		return error_text(err, EPROTO, GUEST_STAGE_PROTOCOL, "an error without a reason");
+	*err = *from;
+	err->size = sizeof(*err);
+	err->message[sizeof(err->message) - 1] = '\0';
+	make_one_line(err->message);
 	return err->code;
 }
 

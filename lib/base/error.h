@@ -20,6 +20,12 @@ __attribute__((format(printf, 4, 5))) int error_text(struct guest_error *err, in
 __attribute__((format(printf, 2, 3))) int error_remedy(struct guest_error *err, const char *format,
 						       ...);
 
+/*
+ * Take over an error that another process has sent, who may have been taken over: `err` has a
+ * negative errno and one line of text then, whatever was sent. Returns that errno.
+ */
+int error_take(struct guest_error *err, const struct guest_error *from);
+
 /* The errno in words, in English whatever the locale. Static. */
 const char *error_words(int errnum);
 

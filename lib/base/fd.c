@@ -145,9 +145,17 @@ int fd_sealed_copy(const char *name, const void *data, size_t size, bool executa
 	return r < 0 ? r : fd;
 }
 
+/* The line of a pidfd in the text of /proc/PID/fdinfo/FD. */
+static pid_t parse_pid(const char *text)
+{
+	const char *at = strstr(text, "\nPid:");
+
+	return at ? (pid_t)strtol(at + strlen("\nPid:"), NULL, 10) : -1;
+}
+
 pid_t fd_pidfd_number(int pidfd)
 {
-	char path[48], text[512], *at;
+	char path[48], text[512];
 	ssize_t n;
 	int fd;
 
@@ -156,6 +164,5 @@ pid_t fd_pidfd_number(int pidfd)
 	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
 	fd_close(&fd);
 	text[n < 0 ? 0 : n] = '\0';
-	at = strstr(text, "\nPid:");
-	return at ? (pid_t)strtol(at + strlen("\nPid:"), NULL, 10) : -1;
+	return parse_pid(text);
 }

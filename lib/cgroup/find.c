@@ -48,9 +48,9 @@ static int read_own(char *path, size_t size)
  * part of the hierarchy only: then the mount's root is not "/", and /proc/self/cgroup counts from
  * above it.
  */
-static int find_mount(struct cgroup_place *place)
+static int find_mount(struct cgroup_place *place, const char *mountinfo)
 {
-	struct libmnt_table *table = mnt_new_table_from_file("/proc/self/mountinfo");
+	struct libmnt_table *table = mnt_new_table_from_file(mountinfo);
 	struct libmnt_iter *iter = mnt_new_iter(MNT_ITER_FORWARD);
 	struct libmnt_fs *fs;
 	int r = table && iter ? 0 : -ENOMEM;
@@ -79,7 +79,7 @@ int cgroup_find(struct cgroup_place *place, struct guest_error *err)
 	*place = (struct cgroup_place){ .mount = "" };
 	r = read_own(place->own, sizeof(place->own));
 	if (r == 0)
-		r = find_mount(place);
+		r = find_mount(place, "/proc/self/mountinfo");
 	if (r == -ENOENT) /* version 1 only, or no /proc */
 		return 0;
 	if (r < 0)

@@ -35,12 +35,15 @@ int config_read_limits(struct guest_limits *limits, const struct guest_limits *f
 int config_read_capabilities(const char *text, uint32_t uid, uint64_t *ret_permitted,
 			     uint64_t *ret_inheritable, struct guest_error *err);
 
+#define CONFIG_TMPFS_MAX 128 /* bytes of a tmpfs' own options */
+
 /* The options of a guest_mount, taken apart. */
 struct config_mount {
 	uint32_t attributes; /* MOUNT_ATTR_* */
 	bool recurse;
 	bool idmap;
-	char tmpfs_data[128]; /* what mount(2) is given as data */
+	/* what mount(2) is given as data; with room for the limits that are not among them */
+	char tmpfs_data[CONFIG_TMPFS_MAX + 64];
 };
 
 int config_read_mount(struct config_mount *to, struct guest_mount *mount,

@@ -51,7 +51,7 @@ static bool read_bind_option(struct config_mount *to, const char *name, size_t s
 static bool read_tmpfs_option(struct config_mount *to, const char *name, size_t size,
 			      const char *value, size_t value_size)
 {
-	size_t used = strlen(to->tmpfs_data), room = sizeof(to->tmpfs_data) - used;
+	size_t used = strlen(to->tmpfs_data), room = CONFIG_TMPFS_MAX - used;
 	size_t digits = value ? strspn(value, "0123456789") : 0;
 
 	if (!is(name, size, "size") && !is(name, size, "nr_inodes") && !is(name, size, "mode"))

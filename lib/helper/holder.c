@@ -163,13 +163,15 @@ static void serve(struct holder *holder)
 	size_t fds_count = 0;
 
 	r = wire_receive(holder->socket, &message, sizeof(message), fds, &fds_count, 1);
-	if (r == WIRE_RUN && fds_count >= 1 && message.run.header.size >= sizeof(message.run))
-		run_start(holder, &message.run, fds, fds_count);
-	else if (r == WIRE_SHUTDOWN || r == -EPIPE)
+	if (r == WIRE_SHUTDOWN || r == -EPIPE)
 		_exit(0);
+	if (r == WIRE_RUN && fds_count >= 1 && message.run.header.size >= sizeof(message.run)) {
+		run_start(holder, &message.run, fds, fds_count); /* the fds are its own then */
+		return;
+	}
 	if (r == WIRE_ASK && fds_count == 1 && message.ask.header.size == sizeof(message.ask))
 		answer(holder, &message.ask, fds[0]);
-	if (r >= 0 && r != WIRE_RUN)
+	if (r >= 0)
 		wire_close_fds(fds, fds_count);
 }
 

@@ -84,6 +84,8 @@ static int read_strings(struct request *request, struct command *command, struct
 
 	if (r < 0)
 		return r;
+	if (count - 2 > left) /* each has its NUL */
+		return error_text(err, EPROTO, GUEST_STAGE_PROTOCOL, "argc and envc");
 	at = request->strings;
 	request->vector = calloc(count, sizeof(*request->vector));
 	if (!request->vector)

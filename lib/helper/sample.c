@@ -212,13 +212,10 @@ static uint64_t memory_files(const struct holder *holder, pid_t pid, ino_t seen[
 }
 
 /* System V segments that nobody has attached: proc(5), /proc/sysvipc/shm. */
-static uint64_t detached_segments(const struct holder *holder)
+static uint64_t read_segments(char *at)
 {
-	char text[4096], *at = text;
 	uint64_t bytes = 0;
 
-	if (!read_text(holder->proc, "sysvipc/shm", text, sizeof(text)))
-		return 0;
 	while ((at = strchr(at, '\n')) && at[1]) {
 		uint64_t field[16] = { 0 };
 
@@ -228,6 +225,13 @@ static uint64_t detached_segments(const struct holder *holder)
 			bytes += field[14];
 	}
 	return bytes;
+}
+
+static uint64_t detached_segments(const struct holder *holder)
+{
+	char text[4096];
+
+	return read_text(holder->proc, "sysvipc/shm", text, sizeof(text)) ? read_segments(text) : 0;
 }
 
 static uint64_t disk_used(void)

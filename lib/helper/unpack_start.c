@@ -123,9 +123,6 @@ int unpack_wait(const struct keeper *keeper, int report, struct guest_error *err
 		return 0;
 	/* it may have been taken over: nothing of this is believed but that it failed */
 	told.message[sizeof(told.message) - 1] = '\0';
-	for (char *at = told.message; *at; at++)
-		if (*at < ' ' && *at >= 0)
-			*at = '?';
 	r = told.code < 0 && told.code > -MAX_ERRNO ? told.code : -EPROTO;
 	error_text(err, -r, told.stage == GUEST_STAGE_ROOTFS ? told.stage : GUEST_STAGE_UNPACK,
 		   "%s", told.message);

@@ -118,11 +118,8 @@ static int receive_ready(struct guest *guest, struct guest_error *err)
 		return 0;
 	}
 	wire_close_fds(fds, count);
-	if (r == WIRE_FAILED && message.header.size == sizeof(message) && message.error.code < 0) {
-		*err = message.error;
-		err->message[sizeof(err->message) - 1] = '\0';
-		return err->code;
-	}
+	if (r == WIRE_FAILED && message.header.size == sizeof(message))
+		return error_take(err, &message.error);
 	if (r >= 0)
 		return error_text(err, EPROTO, GUEST_STAGE_PROTOCOL, "message %d of the holder", r);
 	return error_make(err, -r, GUEST_STAGE_HELPER, "waiting for the guest");

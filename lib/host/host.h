@@ -297,6 +297,7 @@ struct pump {
 	int cancelled;	/* atomic */
 	int stdin_copy; /* of the memfd, for its offset */
 	struct output outputs[2];
+	bool has_pipes; /* they have come */
 	struct command_limits limits;
 	uint64_t started, deadline;
 	uint32_t cause; /* ours: why we killed it; 0: we did not */

@@ -138,16 +138,15 @@ static int receive_answer(struct keeper *keeper, int wanted, uint64_t deadline,
 		r = wire_receive(keeper->control, &message, sizeof(message), fds, &count, 1);
 	if (r == WIRE_FAILED && message.failed.header.size == sizeof(message.failed)) {
 		wire_close_fds(fds, count);
-		*err = message.failed.error;
-		err->message[sizeof(err->message) - 1] = '\0';
-		return err->code < 0 ? err->code : -EPROTO;
+		return error_take(err, &message.failed.error);
 	}
 	if (r < 0)
 		return r == -EPIPE ?
 			       error_text(err, EIO, GUEST_STAGE_HELPER,
 					  "the helper died while it made the namespaces") :
 			       error_make(err, -r, GUEST_STAGE_HELPER, "waiting for the helper");
-	if (r == wanted && wanted == WIRE_KEEPER && count >= 1) {
+	if (r == wanted && r == WIRE_KEEPER && (count == 1 || count == 2) &&
+	    message.keeper.header.size == sizeof(message.keeper)) {
 		keeper->pidfd = fds[0];
 		keeper->user_ns = count > 1 ? fds[1] : -EBADF;
 		keeper->ids_count = message.keeper.ids_count;
@@ -157,7 +156,7 @@ static int receive_answer(struct keeper *keeper, int wanted, uint64_t deadline,
 		return 0;
 	}
 	wire_close_fds(fds, count);
-	return r == wanted ?
+	return r == wanted && r == WIRE_READY ?
 		       0 :
 		       error_text(err, EPROTO, GUEST_STAGE_PROTOCOL, "message %d of the helper", r);
 }

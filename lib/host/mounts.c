@@ -97,14 +97,15 @@ static void cap_tmpfs(struct config_mount *options, const struct guest_config *c
 static int add_one(struct request *request, const struct guest_config *config,
 		   const struct keeper *keeper, size_t index, struct guest_error *err)
 {
-	const struct guest_mount *from =
-		(const void *)((const char *)config->mounts + index * config->mounts[0].size);
+	const void *from = (const char *)config->mounts + index * config->mounts[0].size;
 	struct wire_mount wire = { .tree = -1 };
 	struct config_mount options;
 	struct guest_mount mount;
+	uint32_t size;
 	int r;
 
-	if (from->size > config->mounts[0].size)
+	memcpy(&size, from, sizeof(size)); /* aligned only if the first one's size is */
+	if (size > config->mounts[0].size)
 		return error_text(err, EINVAL, GUEST_STAGE_CONFIG, "mounts are of different sizes");
 	r = config_read_mount(&options, &mount, from, err);
 	if (r < 0)

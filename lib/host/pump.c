@@ -35,10 +35,10 @@ static void kill_run(struct pump *pump, uint32_t cause, int failure)
 		shutdown(pump->socket, SHUT_WR);
 }
 
-/* Nobody wants more output: on_output is not called again. */
-static void cancel(struct pump *pump)
+/* The same, and nobody wants more output: on_output is not called again. */
+static void hang_up(struct pump *pump, uint32_t cause, int failure)
 {
-	kill_run(pump, GUEST_CANCELLED, 0);
+	kill_run(pump, cause, failure);
 	for (int i = 0; i < 2; i++)
 		fd_close(&pump->outputs[i].fd);
 }
@@ -49,11 +49,11 @@ static void judge(struct pump *pump, int event)
 	    (pump->outputs[0].over_budget || pump->outputs[1].over_budget))
 		pump->seen |= GUEST_SEEN_BUDGET;
 	if (event < 0)
-		kill_run(pump, 0, event);
+		hang_up(pump, 0, event);
 	else if (event == OUTPUT_OVER)
 		kill_run(pump, GUEST_OUTPUT_LIMIT, 0);
 	else if (event == OUTPUT_CANCEL)
-		cancel(pump);
+		hang_up(pump, GUEST_CANCELLED, 0);
 }
 
 static int take_pipes(struct pump *pump, int *fds, size_t count)
@@ -62,7 +62,7 @@ static int take_pipes(struct pump *pump, int *fds, size_t count)
 	int r = 0;
 
 	for (int i = 0; i < 2; i++) {
-		bool wanted = pump->outputs[i].stream != 0;
+		bool wanted = pump->outputs[i].stream != 0 && !pump->has_pipes;
 
 		if (!wanted || n == count)
 			continue;
@@ -70,6 +70,7 @@ static int take_pipes(struct pump *pump, int *fds, size_t count)
 		if (fcntl(pump->outputs[i].fd, F_SETFL, O_NONBLOCK) < 0)
 			r = -errno;
 	}
+	pump->has_pipes = true;
 	wire_close_fds(fds + n, count - n);
 	return n == count ? r : -EPROTO;
 }
@@ -117,12 +118,8 @@ static int take_message(struct pump *pump, struct guest_error *err)
 		pump->over = true;
 		return pump->ended.flags & WIRE_ENDED_STUCK ? stuck(pump, err) : 1;
 	}
-	if (r == WIRE_FAILED && message.failed.header.size == sizeof(message.failed) &&
-	    message.failed.error.code < 0) {
-		*err = message.failed.error;
-		err->message[sizeof(err->message) - 1] = '\0';
-		return err->code;
-	}
+	if (r == WIRE_FAILED && message.failed.header.size == sizeof(message.failed))
+		return error_take(err, &message.failed.error);
 	return error_text(err, EPROTO, GUEST_STAGE_PROTOCOL, "message %d of the guest", r);
 }
 

@@ -3,11 +3,6 @@
  * libFuzzer target: everything the unpacker does to an archive, up to the writer, whose functions
  * are replaced by ones that check what they are promised (paths that stay inside) and write
  * nothing.
- *
- *     clang -std=gnu11 -D_GNU_SOURCE -g -O1 -fsanitize=fuzzer,address,undefined -Iinclude \
- *         -Ilib/helper/unpack -o fuzz_unpack tests/fuzz/fuzz_unpack.c \
- *         lib/helper/unpack/{walk,decode,decode_xz,decode_gzip,decode_filter,input,fail}.c \
- *         -larchive -llzma -lz
  */
 #include "unpack.h"
 
@@ -16,7 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
 static void check_path(const char *path)
 {

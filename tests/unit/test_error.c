@@ -53,6 +53,49 @@ START_TEST(long_messages_are_cut)
 }
 END_TEST
 
+START_TEST(message_is_one_line_whatever_it_is_about)
+{
+	struct guest_error err;
+
+	error_text(&err, EINVAL, GUEST_STAGE_CONFIG, "\"%s\"", "a\nb\x1b[2J\x7f\xc3\xa4");
+	error_remedy(&err, "do\tthis");
+	ck_assert_str_eq(err.message, "config: \"a?b?[2J?\xc3\xa4\"; do?this");
+}
+END_TEST
+
+START_TEST(error_that_was_sent_is_believed_if_it_makes_sense)
+{
+	struct guest_error err, from;
+
+	error_make(&from, ENOENT, GUEST_STAGE_CHDIR, "/x");
+	from.size = 7;
+	ck_assert_int_eq(error_take(&err, &from), -ENOENT);
+	ck_assert_uint_eq(err.size, sizeof(err));
+	ck_assert_str_eq(err.message, from.message);
+	memset(from.message, '\n', sizeof(from.message));
+	ck_assert_int_eq(error_take(&err, &from), -ENOENT);
+	ck_assert_uint_eq(strspn(err.message, "?"), sizeof(err.message) - 1);
+	ck_assert_int_eq(err.message[sizeof(err.message) - 1], '\0');
+}
+END_TEST
+
+START_TEST(error_that_was_sent_without_a_reason_is_one_of_the_protocol)
+{
+	static const int32_t codes[] = { 0, 1, INT32_MAX, INT32_MIN, -4096 };
+	struct guest_error err, from;
+
+	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
+		error_make(&from, ENOENT, GUEST_STAGE_CHDIR, "/x");
+		from.code = codes[i];
+		ck_assert_int_eq(error_take(&err, &from), -EPROTO);
+		ck_assert_int_eq(err.code, -EPROTO);
+		ck_assert_int_eq(err.stage, GUEST_STAGE_PROTOCOL);
+	}
+	from = (struct guest_error){ .code = -EIO };
+	ck_assert_int_eq(error_take(&err, &from), -EPROTO);
+}
+END_TEST
+
 START_TEST(copy_out_writes_as_much_as_there_is_room_for)
 {
 	struct guest_error from;
@@ -118,6 +161,9 @@ TCase *error_case(void)
 	tcase_add_test(tcase, error_without_a_system_call_has_no_errno);
 	tcase_add_test(tcase, errors_may_be_null);
 	tcase_add_test(tcase, long_messages_are_cut);
+	tcase_add_test(tcase, message_is_one_line_whatever_it_is_about);
+	tcase_add_test(tcase, error_that_was_sent_is_believed_if_it_makes_sense);
+	tcase_add_test(tcase, error_that_was_sent_without_a_reason_is_one_of_the_protocol);
 	tcase_add_test(tcase, copy_out_writes_as_much_as_there_is_room_for);
 	tcase_add_test(tcase, copy_out_knows_sizes_from_0_to_huge);
 	tcase_add_test(tcase, every_stage_and_cause_has_a_name);
