@@ -242,6 +242,7 @@ static void *run_for_ever(void *argument)
 		complain(worker, "cause %s", guest_cause_name(result.cause));
 	else if (r != -EPIPE)
 		complain(worker, "guest_run: %d", r);
+	guest_result_clear(&result); /* there is one, too: GUEST_LOST */
 	return NULL;
 }
 
