@@ -145,6 +145,17 @@ int fd_sealed_copy(const char *name, const void *data, size_t size, bool executa
 	return r < 0 ? r : fd;
 }
 
+int fd_read_text_at(int dir, const char *path, char *text, size_t size)
+{
+	int fd = openat(dir, path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, size - 1);
+	int r = n < 0 ? -errno : (int)n;
+
+	fd_close(&fd);
+	text[n < 0 ? 0 : n] = '\0';
+	return r;
+}
+
 /* The line of a pidfd in the text of /proc/PID/fdinfo/FD. */
 static pid_t parse_pid(const char *text)
 {
@@ -156,13 +167,8 @@ static pid_t parse_pid(const char *text)
 pid_t fd_pidfd_number(int pidfd)
 {
 	char path[48], text[512];
-	ssize_t n;
-	int fd;
 
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-	fd_close(&fd);
-	text[n < 0 ? 0 : n] = '\0';
+	(void)fd_read_text_at(AT_FDCWD, path, text, sizeof(text));
 	return parse_pid(text);
 }

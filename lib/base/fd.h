@@ -31,6 +31,12 @@ int fd_write_all(int fd, const void *data, size_t size);
  */
 int fd_write_file_at(int dir, const char *path, const char *text);
 
+/*
+ * Read a small file below `dir`, at most `size` - 1 bytes, with a NUL behind them. The number of
+ * bytes, or -errno and an empty text.
+ */
+int fd_read_text_at(int dir, const char *path, char *text, size_t size);
+
 /* The number of a pidfd's process in this PID namespace; -1: it is dead, or not seen here. */
 pid_t fd_pidfd_number(int pidfd);
 

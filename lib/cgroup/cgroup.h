@@ -68,7 +68,8 @@ enum {
 	CGROUP_READ_CPU = 1 << 0,
 	CGROUP_READ_PEAKS = 1 << 1,
 	CGROUP_READ_NOW = 1 << 2,
-	CGROUP_READ_EVENTS = 1 << 3,
+	CGROUP_READ_OOM_KILLS = 1 << 3,
+	CGROUP_READ_PIDS_REFUSED = 1 << 4,
 };
 
 void cgroup_usage_read(int dir, uint32_t what, struct cgroup_usage *usage);

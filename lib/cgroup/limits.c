@@ -163,20 +163,11 @@ int cgroup_limits_write(int dir, const struct cgroup_limits *limits, struct gues
 	return r;
 }
 
-/* A small file, or "" if it is not there. */
-static void read_file(int dir, const char *file, char *text, size_t size)
-{
-	cleanup_fd int fd = openat(dir, file, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, text, size - 1);
-
-	text[n < 0 ? 0 : n] = '\0';
-}
-
 static uint64_t read_number(int dir, const char *file)
 {
 	char text[32];
 
-	read_file(dir, file, text, sizeof(text));
+	(void)fd_read_text_at(dir, file, text, sizeof(text));
 	return strtoull(text, NULL, 10);
 }
 
@@ -198,7 +189,7 @@ void cgroup_usage_read(int dir, uint32_t what, struct cgroup_usage *usage)
 	char text[1024];
 
 	if (what & CGROUP_READ_CPU) {
-		read_file(dir, "cpu.stat", text, sizeof(text));
+		(void)fd_read_text_at(dir, "cpu.stat", text, sizeof(text));
 		usage->user_ns = cgroup_parse_key(text, "user_usec") * 1000;
 		usage->system_ns = cgroup_parse_key(text, "system_usec") * 1000;
 	}
@@ -210,10 +201,12 @@ void cgroup_usage_read(int dir, uint32_t what, struct cgroup_usage *usage)
 		usage->memory_now = read_number(dir, "memory.current");
 		usage->processes_now = read_number(dir, "pids.current");
 	}
-	if (what & CGROUP_READ_EVENTS) {
-		read_file(dir, "memory.events", text, sizeof(text));
+	if (what & CGROUP_READ_OOM_KILLS) {
+		(void)fd_read_text_at(dir, "memory.events", text, sizeof(text));
 		usage->oom_kills = cgroup_parse_key(text, "oom_kill");
-		read_file(dir, "pids.events", text, sizeof(text));
+	}
+	if (what & CGROUP_READ_PIDS_REFUSED) {
+		(void)fd_read_text_at(dir, "pids.events", text, sizeof(text));
 		usage->pids_refused = cgroup_parse_key(text, "max");
 	}
 }
@@ -227,7 +220,7 @@ int cgroup_freeze(int dir, bool frozen, struct guest_error *err)
 	if (r < 0)
 		return error_make(err, -r, GUEST_STAGE_CGROUP, "cgroup.freeze");
 	for (;;) {
-		read_file(dir, "cgroup.events", text, sizeof(text));
+		(void)fd_read_text_at(dir, "cgroup.events", text, sizeof(text));
 		if (cgroup_parse_key(text, "frozen") == frozen)
 			return 0;
 		if (sys_now_ns() >= deadline)

@@ -62,13 +62,10 @@ static const char *separator(const struct reasons *reasons)
 /* The controllers that groups below `dir` can be given. */
 static uint32_t controllers_of(int dir)
 {
-	int fd = openat(dir, "cgroup.controllers", O_RDONLY | O_CLOEXEC);
-	char text[256] = "", *rest = text, *name;
+	char text[256], *rest = text, *name;
 	uint32_t controllers = 0;
-	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
 
-	fd_close(&fd);
-	text[n < 0 ? 0 : n] = '\0';
+	(void)fd_read_text_at(dir, "cgroup.controllers", text, sizeof(text));
 	while ((name = strsep(&rest, " \n")))
 		for (int i = 0; i < CONTROLLERS; i++)
 			if (strcmp(name, controller_names[i]) == 0)

@@ -345,14 +345,9 @@ void run_serve(struct holder *holder, struct run *run)
 static pid_t tracer_of(const struct holder *holder, pid_t pid)
 {
 	char path[32], text[1024], *line;
-	ssize_t n;
-	int fd;
 
 	snprintf(path, sizeof(path), "%d/status", pid);
-	fd = openat(holder->proc, path, O_RDONLY | O_CLOEXEC);
-	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-	fd_close(&fd);
-	text[n < 0 ? 0 : n] = '\0';
+	(void)fd_read_text_at(holder->proc, path, text, sizeof(text));
 	line = strstr(text, "\nTracerPid:");
 	return line ? (pid_t)strtol(line + strlen("\nTracerPid:"), NULL, 10) : 0;
 }

@@ -100,16 +100,6 @@ int sample_timeout(const struct holder *holder)
 	return (int)((holder->next_sample - now + 999999) / 1000000);
 }
 
-static bool read_text(int at, const char *path, char *text, size_t size)
-{
-	int fd = openat(at, path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, text, size - 1);
-
-	fd_close(&fd);
-	text[n < 0 ? 0 : n] = '\0';
-	return n > 0;
-}
-
 /* "Key:   123 kB" in bytes; 0 if it is not there. */
 static uint64_t kilobytes(const char *text, const char *key)
 {
@@ -149,19 +139,19 @@ static bool look_at(const struct holder *holder, pid_t pid, bool memory, bool ex
 
 	*usage = (struct usage){ 0 };
 	snprintf(path, sizeof(path), "%d/stat", pid);
-	if (!read_text(holder->proc, path, text, sizeof(text)))
+	if (fd_read_text_at(holder->proc, path, text, sizeof(text)) <= 0)
 		return false;
 	read_stat(text, usage);
 	if (!memory || (exact && shares_memory(usage, pid)))
 		return true;
 	snprintf(path, sizeof(path), "%d/smaps_rollup", pid);
-	if (exact && read_text(holder->proc, path, text, sizeof(text))) {
+	if (exact && fd_read_text_at(holder->proc, path, text, sizeof(text)) > 0) {
 		usage->anonymous = kilobytes(text, "Pss_Anon:");
 		usage->shared = kilobytes(text, "Pss_Shmem:");
 		return true;
 	}
 	snprintf(path, sizeof(path), "%d/status", pid);
-	read_text(holder->proc, path, text, sizeof(text));
+	(void)fd_read_text_at(holder->proc, path, text, sizeof(text));
 	usage->anonymous = kilobytes(text, "RssAnon:");
 	usage->shared = kilobytes(text, "RssShmem:");
 	return true;
@@ -231,7 +221,9 @@ static uint64_t detached_segments(const struct holder *holder)
 {
 	char text[4096];
 
-	return read_text(holder->proc, "sysvipc/shm", text, sizeof(text)) ? read_segments(text) : 0;
+	return fd_read_text_at(holder->proc, "sysvipc/shm", text, sizeof(text)) > 0 ?
+		       read_segments(text) :
+		       0;
 }
 
 static uint64_t disk_used(void)
@@ -359,7 +351,7 @@ static void read_group_cpu(struct run *run)
 {
 	char text[512], *at;
 
-	if (read_text(run->cgroup, "cpu.stat", text, sizeof(text)) &&
+	if (fd_read_text_at(run->cgroup, "cpu.stat", text, sizeof(text)) > 0 &&
 	    (at = strstr(text, "usage_usec ")))
 		run->cpu_ns = strtoull(at + strlen("usage_usec "), NULL, 10) * 1000;
 }

@@ -44,12 +44,10 @@ static bool sweep_group(const struct run *run, bool *done)
 	bool killed = false;
 
 	for (;;) {
-		char text[128] = "";
-		int fd = openat(run->cgroup, "cgroup.events", O_RDONLY | O_CLOEXEC);
-		ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+		char text[128];
 
-		fd_close(&fd);
-		*done = n > 0 && strstr(text, "populated 0");
+		(void)fd_read_text_at(run->cgroup, "cgroup.events", text, sizeof(text));
+		*done = strstr(text, "populated 0");
 		if (*done || (killed && sys_now_ns() >= deadline))
 			return true;
 		if (!killed && fd_write_file_at(run->cgroup, "cgroup.kill", "1") < 0)
@@ -122,14 +120,9 @@ static bool may_live(const struct holder *holder, pid_t pid, pid_t *ret_session)
 	char path[32], text[512], *at;
 	long fields[STAT_FIELDS] = { 0 };
 	bool ended;
-	ssize_t n;
-	int fd;
 
 	snprintf(path, sizeof(path), "%d/stat", pid);
-	fd = openat(holder->proc, path, O_RDONLY | O_CLOEXEC);
-	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-	fd_close(&fd);
-	text[n < 0 ? 0 : n] = '\0';
+	(void)fd_read_text_at(holder->proc, path, text, sizeof(text));
 	at = strrchr(text, ')'); /* "PID (NAME) STATE PPID PGRP SESSION ...", proc(5) */
 	if (!at || at[1] != ' ')
 		return false;

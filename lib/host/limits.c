@@ -302,7 +302,7 @@ static int begin_in_group(struct guest *guest, const struct cgroup_limits *value
 	if (r < 0)
 		return r;
 	(void)fd_write_file_at(limits->dir, "memory.oom.group", "1");
-	cgroup_usage_read(guest->limits.dir, CGROUP_READ_EVENTS, &usage);
+	cgroup_usage_read(guest->limits.dir, CGROUP_READ_PIDS_REFUSED, &usage);
 	limits->pids_refused = usage.pids_refused;
 	limits->memory = values->memory ? group : limits->memory;
 	limits->pids = values->pids ? group : limits->pids;

@@ -240,9 +240,11 @@ static void read_group(struct pump *pump, struct cgroup_usage *usage)
 	if (pump->limits.dir < 0)
 		return;
 	cgroup_usage_read(pump->limits.dir,
-			  CGROUP_READ_CPU | CGROUP_READ_PEAKS | CGROUP_READ_EVENTS, usage);
+			  CGROUP_READ_CPU | CGROUP_READ_PEAKS | CGROUP_READ_OOM_KILLS |
+				  CGROUP_READ_PIDS_REFUSED,
+			  usage);
 	cap_peaks(pump, usage);
-	cgroup_usage_read(pump->guest->limits.dir, CGROUP_READ_EVENTS, &guest);
+	cgroup_usage_read(pump->guest->limits.dir, CGROUP_READ_PIDS_REFUSED, &guest);
 	if (usage->oom_kills > 0)
 		pump->seen |= GUEST_SEEN_OOM;
 	if (usage->pids_refused > 0 || guest.pids_refused > pump->limits.pids_refused)
