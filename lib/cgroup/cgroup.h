@@ -86,9 +86,8 @@ struct cgroup_request {
 	const char *parent;   /* the level that the caller names; NULL: look for one */
 	uint32_t controllers; /* that are needed */
 	bool may_move_host;
-	pid_t keeper;
-	uid_t uid; /* whom the keeper and the holders are in the host's numbers */
-	gid_t gid;
+	pid_t first; /* the process to move there: the keeper, or the launcher whose child it will
+			be */
 	/* Called before the group `name` is made in `level`: somebody shall remove it, come what
 	   may. 0 or -errno. */
 	int (*before)(void *user_data, int level, const char *name, const char *host_leaf);
@@ -102,14 +101,17 @@ struct cgroup_tree {
 	char host_leaf[64];   /* below the level: where this process was moved; "" */
 	uint32_t controllers; /* that groups in it have */
 	bool by_systemd;
-	uid_t uid;
+	uid_t uid; /* who the keeper and the holders are in the host's numbers; cgroup_tree_give()
+		    */
 	gid_t gid;
 };
 
-/* Make a tree, and move the keeper into it. The error tells of each place what was wrong with it.
- */
+/* Make a tree with its first process. The error tells of each place what was wrong with it. */
 int cgroup_tree_make(struct cgroup_tree *tree, const struct cgroup_request *request,
 		     struct guest_error *err);
+
+/* Let the keeper and the holders, which are these, add processes to what is in it. */
+int cgroup_tree_give(struct cgroup_tree *tree, uid_t uid, gid_t gid, struct guest_error *err);
 
 /* Have more controllers in it. */
 int cgroup_tree_enable(struct cgroup_tree *tree, uint32_t controllers, struct guest_error *err);

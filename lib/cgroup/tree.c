@@ -138,32 +138,50 @@ int cgroup_tree_adopt(const struct cgroup_tree *tree, pid_t pid, struct guest_er
 		       0;
 }
 
-/* What is in each tree. The keeper comes last: then nothing has to be undone but directories. */
-static int furnish(struct cgroup_tree *tree, const struct cgroup_request *request,
-		   bool keeper_is_inside)
+/* What is in each tree. The first process comes last, unless it is in the way: then nothing has to
+ * be undone but directories. */
+static int furnish(struct cgroup_tree *tree, pid_t first, bool is_inside)
 {
 	int keeper = cgroup_make(tree, tree->dir, "keeper", NULL), r = keeper < 0 ? keeper : 0;
 
 	fd_close(&keeper);
-	if (r == 0 && keeper_is_inside)
-		r = cgroup_tree_adopt(tree, request->keeper, NULL);
+	if (r == 0 && is_inside)
+		r = cgroup_tree_adopt(tree, first, NULL);
 	if (r == 0)
 		r = cgroup_enable(tree->dir, tree->controllers);
-	if (r == 0)
-		r = give_away(tree, tree->dir, "cgroup.procs");
-	if (r == 0 && !keeper_is_inside)
-		r = cgroup_tree_adopt(tree, request->keeper, NULL);
+	if (r == 0 && !is_inside)
+		r = cgroup_tree_adopt(tree, first, NULL);
 	return r;
+}
+
+int cgroup_tree_give(struct cgroup_tree *tree, uid_t uid, gid_t gid, struct guest_error *err)
+{
+	int r;
+
+	tree->uid = uid;
+	tree->gid = gid;
+	r = give_away(tree, tree->dir, "cgroup.procs");
+	if (r == 0)
+		r = give_away(tree, tree->dir, "keeper/cgroup.procs");
+	return r < 0 ? error_make(err, -r, GUEST_STAGE_CGROUP, "giving %.150s away", tree->path) :
+		       0;
+}
+
+static uint64_t random_number(void)
+{
+	uint64_t number = 0;
+
+	(void)!getrandom(&number, sizeof(number), GRND_NONBLOCK);
+	return number;
 }
 
 static int make_below(struct cgroup_tree *tree, const struct cgroup_request *request)
 {
-	uint64_t number = 0;
 	int r;
 
 	/* unlike any other: it is known to the janitor before it is there */
-	(void)!getrandom(&number, sizeof(number), GRND_NONBLOCK);
-	snprintf(tree->name, sizeof(tree->name), "libguest-%d-%016" PRIx64, getpid(), number);
+	snprintf(tree->name, sizeof(tree->name), "libguest-%d-%016" PRIx64, getpid(),
+		 random_number());
 	r = request->before ?
 		    request->before(request->user_data, tree->level, tree->name, tree->host_leaf) :
 		    0;
@@ -172,7 +190,7 @@ static int make_below(struct cgroup_tree *tree, const struct cgroup_request *req
 	if (r < 0)
 		return r;
 	tree->dir = open_group(tree->level, tree->name);
-	r = tree->dir < 0 ? tree->dir : furnish(tree, request, false);
+	r = tree->dir < 0 ? tree->dir : furnish(tree, request->first, false);
 	if (r < 0) {
 		fd_close(&tree->dir);
 		(void)cgroup_remove(tree->level, tree->name);
@@ -285,8 +303,9 @@ static int try_systemd(struct cgroup_tree *tree, const struct cgroup_request *re
 	uint32_t missing, have;
 	int r;
 
-	snprintf(tree->name, sizeof(tree->name), "libguest-%d-%d.scope", getpid(), request->keeper);
-	r = cgroup_systemd_scope(tree->name, request->keeper, path, sizeof(path), why, sizeof(why));
+	snprintf(tree->name, sizeof(tree->name), "libguest-%d-%016" PRIx64 ".scope", getpid(),
+		 random_number());
+	r = cgroup_systemd_scope(tree->name, request->first, path, sizeof(path), why, sizeof(why));
 	if (r < 0)
 		return reject(reasons, -r, "%ssystemd: %s", separator(reasons), why);
 	snprintf(tree->path, sizeof(tree->path), "%.2000s%s", place->mount, path);
@@ -294,7 +313,7 @@ static int try_systemd(struct cgroup_tree *tree, const struct cgroup_request *re
 	have = tree->dir < 0 ? 0 : controllers_of(tree->dir);
 	missing = tree->dir < 0 ? 0 : request->controllers & ~have;
 	tree->controllers = request->controllers | (have & (CGROUP_MEMORY | CGROUP_PIDS));
-	r = tree->dir < 0 ? tree->dir : missing ? -ENODEV : furnish(tree, request, true);
+	r = tree->dir < 0 ? tree->dir : missing ? -ENODEV : furnish(tree, request->first, true);
 	if (r == 0) {
 		tree->by_systemd = true;
 		return 0;
@@ -332,7 +351,7 @@ int cgroup_tree_make(struct cgroup_tree *tree, const struct cgroup_request *requ
 	int r;
 
 	*tree = (struct cgroup_tree){
-		.level = -EBADF, .dir = -EBADF, .uid = request->uid, .gid = request->gid
+		.level = -EBADF, .dir = -EBADF, .uid = geteuid(), .gid = getegid()
 	};
 	if (request->parent) {
 		r = try_level(tree, request, request->parent, false, &reasons);

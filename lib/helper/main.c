@@ -198,18 +198,6 @@ struct launch {
 	struct keeper keeper;
 };
 
-/* The host has put the keeper where it shall be, or is gone. */
-static int wait_for_host(struct guest_error *err)
-{
-	struct wire_plain plain;
-	int fds[WIRE_FDS_MAX];
-	size_t count = 0;
-	int r = wire_receive(HELPER_CONTROL_FD, &plain, sizeof(plain), fds, &count, 0);
-
-	wire_close_fds(fds, count);
-	return r == WIRE_GO ? 0 : error_text(err, EPIPE, GUEST_STAGE_HELPER, "the host is gone");
-}
-
 /* Clone the keeper, write its maps, tell it to go on. */
 static int launch_once(struct launch *launch, struct guest_error *err)
 {
@@ -251,8 +239,6 @@ static int launch_once(struct launch *launch, struct guest_error *err)
 	if (r == 0)
 		r = wire_send(launch->keeper.control, &answer, sizeof(answer), WIRE_KEEPER, fds,
 			      fds[1] >= 0 ? 2 : 1, 0);
-	if (r == 0)
-		r = wait_for_host(err);
 	if (r == 0)
 		r = wire_send(go[0], &plain, sizeof(plain), WIRE_READY, &tree, tree >= 0 ? 1 : 0,
 			      0);

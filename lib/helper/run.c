@@ -441,6 +441,8 @@ static bool reap_one(struct holder *holder)
 	int status;
 
 	if (waitid(P_ALL, 0, &info, WEXITED | WSTOPPED | WNOHANG | WNOWAIT | __WALL) < 0) {
+		if (errno == EINTR) /* the signal that told of it will not come again */
+			return true;
 		if (errno == ECHILD)
 			holder->background = false;
 		return false;

@@ -71,7 +71,7 @@ static bool sweep_alone(const struct holder *holder, struct run *run)
 			run->cpu_dead_ns += run_cpu_ns(&usage);
 			continue;
 		}
-		if (pid < 0) /* ECHILD: every descendant is dead */
+		if (pid < 0 && errno == ECHILD) /* every descendant is dead */
 			return true;
 		kill(-1, SIGKILL);
 		poll(&dead, 1, SWEEP_TIMEOUT_NS / 1000000);

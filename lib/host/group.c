@@ -96,16 +96,14 @@ static int start_janitor(void *user_data, int level, const char *name, const cha
 }
 
 /* With the lock held. */
-static int make(struct keeper *keeper, const struct group_wish *wish, struct guest_error *err)
+static int make(struct group_tree *group, const struct group_wish *wish, pid_t first,
+		struct guest_error *err)
 {
-	struct group_tree *group = &keeper->group;
 	const struct cgroup_request request = {
 		.parent = group->parent,
 		.controllers = wish->controllers,
 		.may_move_host = wish->may_move_host,
-		.keeper = keeper->pid,
-		.uid = keeper->uid,
-		.gid = keeper->gid,
+		.first = first,
 		.before = start_janitor,
 		.user_data = group,
 	};
@@ -128,16 +126,42 @@ static int make(struct keeper *keeper, const struct group_wish *wish, struct gue
 	return r;
 }
 
+/* With the lock held. */
+static int give(struct keeper *keeper, struct guest_error *err)
+{
+	struct group_tree *group = &keeper->group;
+	int r = cgroup_tree_give(&group->tree, keeper->uid, keeper->gid, err);
+
+	if (r < 0) {
+		cgroup_tree_remove(&group->tree);
+		end_janitor(group);
+	}
+	return r;
+}
+
+void group_prepare(struct group_tree *group, const struct group_wish *wish, pid_t launcher)
+{
+	(void)make(group, wish, launcher, &(struct guest_error){ .code = 0 });
+}
+
+int group_give(struct keeper *keeper, struct guest_error *err)
+{
+	return keeper->group.tree.dir < 0 ? 0 : give(keeper, err);
+}
+
 int group_get(struct keeper *keeper, const struct group_wish *wish, struct guest_error *err)
 {
 	struct group_tree *group = &keeper->group;
 	int r;
 
 	pthread_mutex_lock(&group->lock);
-	if (group->tree.dir < 0)
-		r = make(keeper, wish, err);
-	else
+	if (group->tree.dir >= 0) {
 		r = cgroup_tree_enable(&group->tree, wish->controllers, err);
+	} else {
+		r = make(group, wish, keeper->pid, err);
+		if (r == 0)
+			r = give(keeper, err);
+	}
 	pthread_mutex_unlock(&group->lock);
 	return r;
 }

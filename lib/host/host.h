@@ -72,6 +72,16 @@ struct group_tree {
 
 int group_init(struct group_tree *group, const char *parent);
 
+/*
+ * Make it before there is a keeper, and move the launcher there, whose child the keeper will be: a
+ * process that is in no user namespace yet, which systemd will always take, and nothing of the
+ * template counts against this process's own limits. If it fails, group_get() will say so.
+ */
+void group_prepare(struct group_tree *group, const struct group_wish *wish, pid_t launcher);
+
+/* Then, if it has been made, let the keeper use it. */
+int group_give(struct keeper *keeper, struct guest_error *err);
+
 /* Make it if it is not there, with these controllers. 0, or -EOPNOTSUPP with the reasons. */
 int group_get(struct keeper *keeper, const struct group_wish *wish, struct guest_error *err);
 

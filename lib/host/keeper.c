@@ -175,18 +175,13 @@ static int keeper_start(struct keeper *keeper, const struct group_wish *wish,
 	keeper->control = host_launch(&launcher, err);
 	if (keeper->control < 0)
 		return keeper->control;
+	if (wish->wanted)
+		group_prepare(&keeper->group, wish, fd_pidfd_number(launcher));
 	r = send_start(keeper, err);
 	if (r == 0)
 		r = receive_answer(keeper, WIRE_KEEPER, deadline, err);
-	/* before it has the template: that shall not count against this process's own limits. If it
-	   fails, limits_init() will say so. */
-	if (r == 0 && wish->wanted)
-		(void)group_get(keeper, wish, &(struct guest_error){ .code = 0 });
-	if (r == 0) {
-		r = wire_send_plain(keeper->control, WIRE_GO);
-		if (r < 0)
-			error_make(err, -r, GUEST_STAGE_HELPER, "talking to the helper");
-	}
+	if (r == 0)
+		r = group_give(keeper, err);
 	/* then the launcher ends, if it has not yet; a forked copy of this process has the socket,
 	 * too */
 	if (r < 0)

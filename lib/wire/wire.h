@@ -7,7 +7,6 @@
  * On the control socket:
  *   host to helper     START     what the keeper shall be, with its fds
  *   helper to host     KEEPER    the keeper's pidfd (and user namespace)
- *   host to helper     GO        the keeper is where it shall be, and may begin
  *   keeper to host     READY or FAILED    the template is there, or why not
  *   host to keeper     CREATE    a holder to be, with the holder's end of its guest socket
  *   host to helper     JANITOR   instead of START: remove a control group when the host is gone
@@ -54,7 +53,6 @@ enum wire_type {
 	WIRE_STARTED,
 	WIRE_ENDED,
 	WIRE_KILL,
-	WIRE_GO,
 	WIRE_JANITOR,
 	WIRE_ASK,
 	WIRE_REPORT,

@@ -31,7 +31,7 @@ int payload_open_program(const struct payload_blob *blob, int by_path, struct gu
 	return payload_open_rootfs(err);
 }
 
-/* The control socket's other end: kept, for GO is sent to it. */
+/* The control socket's other end: kept, or the library would see its end. */
 static int control = -EBADF;
 
 int __wrap_host_launch(int *ret_pidfd, struct guest_error *err)

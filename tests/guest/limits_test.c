@@ -56,12 +56,22 @@ static struct guest *guest_with_memory(uint64_t bytes)
 	return guest_with_tool_and(config);
 }
 
+/* By something; where it is known by what (tests/vm), by that. */
+static void expect_enforced(uint32_t enforcer)
+{
+	const char *wanted = getenv("GUEST_TEST_ENFORCER");
+
+	ck_assert_uint_ne(enforcer, GUEST_ENFORCED_NOT);
+	if (wanted)
+		ck_assert_str_eq(guest_enforcer_name(enforcer), wanted);
+}
+
 START_TEST(memory_is_limited)
 {
 	struct guest *guest = guest_with_memory(64 * MIB);
 	struct guest_result result;
 
-	ck_assert_uint_ne(info_of(guest).memory_enforced, GUEST_ENFORCED_NOT);
+	expect_enforced(info_of(guest).memory_enforced);
 	expect_cause(guest, ARGV(TOOL, "memory", "56"), GUEST_EXITED);
 	run_tool(guest, ARGV(TOOL, "memory", "72"), &result);
 	EXPECT_CAUSE(result, GUEST_OOM_KILLED);
@@ -122,7 +132,7 @@ START_TEST(processes_are_limited)
 
 	config.pids_max = 20;
 	guest = guest_with_tool_and(config);
-	ck_assert_uint_ne(info_of(guest).pids_enforced, GUEST_ENFORCED_NOT);
+	expect_enforced(info_of(guest).pids_enforced);
 	/* exactly the limit passes */
 	expect(guest, ARGV(TOOL, "children", "19"), "19\n");
 	run_tool(guest, ARGV(TOOL, "children", "20"), &result);
