@@ -221,6 +221,10 @@ void run_release(const struct holder *holder);
  */
 bool sweep_run(const struct holder *holder, struct run *run);
 
+/* Kill all of a run, its main process too if it lives, while everything else stands still. False
+ * as above. */
+bool sweep_among_others(const struct holder *holder, const struct run *run);
+
 /* The run that a process belongs to; NULL if none, or not to be told. */
 struct run *sweep_owner(const struct holder *holder, pid_t pid);
 

@@ -318,11 +318,13 @@ void run_kill(struct holder *holder, struct run *run, uint32_t cause)
 	run->cause = cause;
 	if (run->cgroup >= 0 && fd_write_file_at(run->cgroup, "cgroup.kill", "1") == 0)
 		return;
-	/* alone, all at once; else the others of this run follow when its main process is reaped */
-	if (holder->runs == run && !run->next && !holder->background)
+	if (holder->runs == run && !run->next && !holder->background) {
 		kill(-1, SIGKILL);
-	else
-		kill(run->pid, SIGKILL);
+		return;
+	}
+	/* in a storm of forks it would wait long for a CPU to die on */
+	kill(run->pid, SIGKILL);
+	(void)sweep_among_others(holder, run);
 }
 
 void run_serve(struct holder *holder, struct run *run)

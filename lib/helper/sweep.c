@@ -282,14 +282,14 @@ static bool any_left(const struct holder *holder, const struct run *gone)
 
 /* A storm leaves thousands, each of which a walk would look at; and they shall not count for
  * another run. */
-static void reap_orphans(const struct holder *holder, const struct run *gone)
+static void reap_orphans(const struct holder *holder)
 {
 	char *at = children;
 	pid_t pid;
 
 	(void)list_children(holder, children, sizeof(children));
 	while ((pid = (pid_t)strtol(at, &at, 10)) > 0)
-		if (!is_main(holder, gone, pid))
+		if (!is_main(holder, NULL, pid))
 			waitpid(pid, NULL, WNOHANG | __WALL);
 }
 
@@ -322,7 +322,7 @@ static bool kill_stopped(const struct holder *holder, const struct run *gone, DI
 	int clean = 0;
 
 	while (clean < 2 && sys_now_ns() < deadline) {
-		reap_orphans(holder, gone);
+		reap_orphans(holder);
 		if (kill_members(holder, gone, directory) == 0) {
 			clean++;
 			continue;
@@ -333,23 +333,20 @@ static bool kill_stopped(const struct holder *holder, const struct run *gone, DI
 	return clean == 2;
 }
 
-static bool sweep_among_others(const struct holder *holder, const struct run *gone)
+bool sweep_among_others(const struct holder *holder, const struct run *run)
 {
 	DIR *directory;
 	bool done;
-	int fd;
+	int fd = openat(holder->proc, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	if (!any_left(holder, gone))
-		return true;
-	fd = openat(holder->proc, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	directory = fd < 0 ? NULL : fdopendir(fd);
 	if (!directory) {
 		fd_close(&fd);
 		return false;
 	}
 	kill(-1, SIGSTOP);
-	done = kill_stopped(holder, gone, directory);
-	reap_orphans(holder, gone);
+	done = kill_stopped(holder, run, directory);
+	reap_orphans(holder);
 	if (!holder->paused)
 		kill(-1, SIGCONT);
 	closedir(directory);
@@ -364,5 +361,5 @@ bool sweep_run(const struct holder *holder, struct run *run)
 		return done;
 	if (holder->runs == run && !run->next && !holder->background)
 		return sweep_alone(holder, run);
-	return sweep_among_others(holder, run);
+	return !any_left(holder, run) || sweep_among_others(holder, run);
 }

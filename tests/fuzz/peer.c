@@ -14,6 +14,7 @@
 
 int __wrap_host_launch(int *ret_pidfd, struct guest_error *err);
 int __wrap_host_send(int socket, struct request *request, enum wire_type type, uint64_t deadline);
+void __wrap_group_prepare(struct group_tree *group, const struct group_wish *wish, pid_t launcher);
 int __wrap_group_get(struct keeper *keeper, const struct group_wish *wish, struct guest_error *err);
 
 const struct payload_blob payload_rootfs, payload_helper, payload_unpacker;
@@ -70,6 +71,13 @@ int __wrap_group_get(struct keeper *keeper, const struct group_wish *wish, struc
 	(void)keeper;
 	(void)wish;
 	return error_text(err, EOPNOTSUPP, GUEST_STAGE_CGROUP, "no groups");
+}
+
+void __wrap_group_prepare(struct group_tree *group, const struct group_wish *wish, pid_t launcher)
+{
+	(void)group;
+	(void)wish;
+	(void)launcher;
 }
 
 void peer_send(int socket, void *message, size_t size, uint16_t type, int *fds, size_t fds_count)
