@@ -2,7 +2,8 @@
 /*
  * The other side of the library: in place of the helper, the keeper and the holder a function that answers each
  * request before it returns. No process is started and no control group made; the linker puts peer.c's functions in
- * the places of host_launch(), host_send(), group_prepare() and group_get() (--wrap), and those of the payload are here.
+ * the places of host_launch(), host_send(), group_prepare() and group_get() (--wrap), and those of the payload are
+ * here.
  */
 #ifndef FUZZ_PEER_H
 #define FUZZ_PEER_H
