@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: MIT
 /*
- * Between fork and exec: only what is async-signal-safe, no stdio, no malloc. What all commands of
+ * Between clone and exec: only what is async-signal-safe, no stdio, no malloc. What all commands of
  * a guest have in common (bounding set, no_new_privs, filter, no core files) they inherit from the
  * holder.
+ *
+ * The child shares the holder's memory, if that is safe. It is no vfork: a guest process may stop
+ * the child before its exec, and the holder would hang with it. Nobody in the guest can look into
+ * it, since that memory is the holder's, which is not dumpable.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -49,7 +53,10 @@ static void enter_cgroup(const struct command *command)
 		fail(command, -r, GUEST_STAGE_CGROUP, "entering the command's group");
 }
 
-/* A cgroup namespace of its own, whose root is its group; its link text is known to the holder. */
+/*
+ * A cgroup namespace of its own, whose root is its group. Its link text is told to the holder, but
+ * for the only command of a guest: procfs makes several objects for it.
+ */
 static void leave_marker(const struct command *command)
 {
 	char *marker = command->slot->marker;
@@ -59,6 +66,8 @@ static void leave_marker(const struct command *command)
 		enter_cgroup(command);
 	if (!command->in_namespace && unshare(CLONE_NEWCGROUP) < 0)
 		fail(command, errno, GUEST_STAGE_CGROUP, "cgroup namespace");
+	if (command->is_alone)
+		return;
 	n = readlinkat(command->proc, "self/ns/cgroup", marker, COMMAND_MARKER_SIZE - 1);
 	if (n < 0) /* without it, what this command leaves behind would not be found */
 		fail(command, errno, GUEST_STAGE_FORK, "reading ns/cgroup");
@@ -104,8 +113,9 @@ static void set_credentials(const struct command *command)
 
 	if (holder->many_ids && (holder->uid | holder->gid)) {
 		prctl(PR_SET_KEEPCAPS, 1);
-		if (setresgid(holder->gid, holder->gid, holder->gid) < 0 ||
-		    setresuid(holder->uid, holder->uid, holder->uid) < 0)
+		/* libc's own would have all threads do it, and look for them */
+		if (syscall(SYS_setresgid, holder->gid, holder->gid, holder->gid) < 0 ||
+		    syscall(SYS_setresuid, holder->uid, holder->uid, holder->uid) < 0)
 			fail(command, errno, GUEST_STAGE_CREDENTIALS, "uid and gid");
 	}
 	set_capabilities(command);
@@ -174,7 +184,7 @@ static int search(const struct command *command)
 	}
 }
 
-__attribute__((noreturn)) void command_exec(const struct command *command)
+__attribute__((noreturn)) static void command_exec(const struct command *command)
 {
 	const char *name = command->argv[0];
 	sigset_t none;
@@ -200,4 +210,99 @@ __attribute__((noreturn)) void command_exec(const struct command *command)
 		errnum = name[0] ? search(command) : ENOENT;
 	}
 	fail(command, errnum, GUEST_STAGE_EXECVE, name);
+}
+
+/* What libc knows of a thread, errno above all. A child that shares our memory needs its own. */
+struct thread {
+	void *self;
+	char rest[248];
+};
+
+#ifdef __x86_64__
+#define ARCH_SET_FS 0x1002 /* arch_prctl(2) */
+
+static struct thread *thread_pointer(void)
+{
+	struct thread *thread;
+
+	__asm__("mov %%fs:0, %0" : "=r"(thread));
+	return thread;
+}
+
+static int set_thread_pointer(struct thread *thread)
+{
+	return (int)syscall(SYS_arch_prctl, ARCH_SET_FS, thread);
+}
+#else
+static struct thread *thread_pointer(void)
+{
+	return NULL;
+}
+
+static int set_thread_pointer(struct thread *thread)
+{
+	(void)thread;
+	return -1;
+}
+#endif
+
+bool command_may_share(void)
+{
+	const struct thread *thread = thread_pointer();
+	const char *place = (const char *)&errno;
+
+	return thread && thread->self == thread && place >= thread->rest &&
+	       place < thread->rest + sizeof(thread->rest);
+}
+
+static int begin(void *command)
+{
+	struct thread thread = *thread_pointer();
+
+	thread.self = &thread;
+	if (set_thread_pointer(&thread) < 0)
+		_exit(127);
+	command_exec(command);
+}
+
+/*
+ * Into its control group in one step, so that nothing of it runs outside. The cgroup namespace must
+ * then be made in there. Before Linux 5.7, or where a container's filter hides clone3(2), the
+ * command goes there itself.
+ */
+static pid_t start_in_cgroup(struct command *command)
+{
+	struct clone_args args = {
+		.flags = CLONE_INTO_CGROUP,
+		.exit_signal = SIGCHLD,
+		.cgroup = (uint64_t)command->cgroup,
+	};
+	pid_t pid;
+
+	command->in_cgroup = true;
+	pid = sys_clone3(&args);
+	if (pid >= 0 || errno == EAGAIN || errno == ENOMEM)
+		return pid;
+	command->in_cgroup = false;
+	return sys_clone(SIGCHLD, NULL);
+}
+
+pid_t command_start(struct command *command, void *stack_end)
+{
+	pid_t pid;
+
+	/* a group's limit could be met, and who shares memory with whom is killed for it dies, too
+	 */
+	if (command->cgroup >= 0) {
+		pid = start_in_cgroup(command);
+	} else {
+		command->in_namespace = true;
+		if (command->holder->may_share)
+			return clone(begin, stack_end, CLONE_VM | CLONE_NEWCGROUP | SIGCHLD,
+				     command);
+		pid = sys_clone(CLONE_NEWCGROUP | SIGCHLD, NULL);
+	}
+	if (pid == 0)
+		command_exec(command);
+	return pid;
 }

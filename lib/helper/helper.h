@@ -56,20 +56,21 @@ int idmap_write_nested(const struct idmap *map, int proc, pid_t pid, uint32_t ui
 
 struct keeper {
 	struct idmap map;
-	int control;	   /* to the host */
-	int host;	   /* pidfd of the host */
-	int proc;	   /* O_PATH of a procfs of the keeper's PID namespace */
-	int mount_ns;	   /* its own, with nothing of the host in it */
-	int host_tree_ns;  /* one with the host's tree at /host; -EBADF if map.privileged */
-	int undertaker;	   /* socket to the process that tears guests down */
-	int signals;	   /* signalfd of SIGCHLD */
-	pid_t unpacker;	   /* while the rootfs is unpacked */
-	long watches;	   /* inotify watches that the host's user may have; -1: not known */
-	int guest_fds;	   /* from here on guests' mount namespaces; a new holder closes them */
-	uint32_t created;  /* holders so far */
-	uint32_t *go;	   /* shared with them: up to which number they have their maps */
-	uint32_t template; /* KEEPER_*: what the rootfs has and lacks */
-	uint32_t masks;	   /* bit n: keeper_masks[n] can be opened and must be masked in guests */
+	int control;	    /* to the host */
+	int host;	    /* pidfd of the host */
+	int proc;	    /* O_PATH of a procfs of the keeper's PID namespace */
+	int mount_ns;	    /* its own, with nothing of the host in it */
+	int host_tree_ns;   /* one with the host's tree at /host; -EBADF if map.privileged */
+	int undertaker;	    /* socket to the process that tears guests down */
+	int signals;	    /* signalfd of SIGCHLD */
+	pid_t unpacker;	    /* while the rootfs is unpacked */
+	long watches;	    /* inotify watches that the host's user may have; -1: not known */
+	long suid_dumpable; /* the sysctl, proc_sys_fs(5) */
+	int guest_fds;	    /* from here on guests' mount namespaces; a new holder closes them */
+	uint32_t created;   /* holders so far */
+	uint32_t *go;	    /* shared with them: up to which number they have their maps */
+	uint32_t template;  /* KEEPER_*: what the rootfs has and lacks */
+	uint32_t masks;	    /* bit n: keeper_masks[n] can be opened and must be masked in guests */
 };
 
 enum {
@@ -127,11 +128,11 @@ int mounts_apply(const struct holder_plan *plan, int root, struct guest_error *e
 #define COMMAND_MARKER_SIZE 28
 #define RUN_SLOTS 2048 /* commands that can run at once in a guest */
 
-/* What a command tells its holder before exec, in a page that they share. */
+/* What a command tells its holder before exec, in memory that they share. */
 struct command_slot {
 	uint32_t state;			  /* enum command_state */
 	uint64_t exec_ns;		  /* CLOCK_MONOTONIC before its exec */
-	char marker[COMMAND_MARKER_SIZE]; /* the link text of its cgroup namespace */
+	char marker[COMMAND_MARKER_SIZE]; /* the link text of its cgroup namespace; "": not told */
 };
 
 enum command_state {
@@ -140,7 +141,7 @@ enum command_state {
 	COMMAND_EXECUTING, /* from here on what stops it is the guest's own business */
 };
 
-/* All that a command needs between fork and exec, made ready before the fork. */
+/* All that a command needs between clone and exec, made ready before the clone. */
 struct command {
 	const char *cwd, *path; /* path: where to look for argv[0] */
 	char *const *argv, *const *envp;
@@ -150,14 +151,26 @@ struct command {
 	int cgroup;	   /* its control group, or -EBADF */
 	bool in_cgroup;	   /* it was born there */
 	bool in_namespace; /* it was born in a cgroup namespace of its own */
+	bool is_alone;	   /* in its guest: nobody will ask for its marker */
 	const struct wire_run_limits *limits;
 	struct command_slot *slot;
 	const struct holder *holder;
 };
 
-/* Become the command. Async-signal-safe; never returns. */
-__attribute__((noreturn)) void command_exec(const struct command *command);
+/*
+ * Start it. What `command` points to must stay until its exec, and so must the stack: where it can
+ * be, the child shares our memory, since copying that would take longer than all the rest. Its PID,
+ * or -1 and errno.
+ */
+pid_t command_start(struct command *command, void *stack_end);
 
+/* Can a child be told apart from us that has our memory? */
+bool command_may_share(void);
+
+#define RUN_STACK_SIZE 16384
+#define RUN_ROOM_SIZE 4096
+
+/* A command that runs. The last members are the start's only, and are not set to 0. */
 struct run {
 	struct run *next;
 	pid_t pid;
@@ -173,6 +186,13 @@ struct run {
 	/* watched: CPU time of those that are dead and were not waited for; of all; and the most */
 	uint64_t cpu_dead_ns, cpu_ns, memory_peak, processes_peak;
 	uint64_t memory, processes; /* at the last look */
+	struct command command;
+	char *strings; /* argv, NULL, envp, NULL, and what they point to */
+	char *mapped;  /* from the host, where it is long */
+	size_t mapped_size;
+
+	_Alignas(16) char stack[RUN_STACK_SIZE];
+	_Alignas(16) char room[RUN_ROOM_SIZE]; /* for short strings */
 };
 
 struct holder {
@@ -195,8 +215,10 @@ struct holder {
 	bool has_clone3; /* and its commands must not */
 	bool background; /* something that a command left running is there, and shall be */
 	bool paused;	 /* by SIGSTOP */
+	bool may_share;	 /* its memory with commands until their exec */
 	struct command_slot *slots;
 	struct run *runs;
+	struct run *spare; /* one that is over, for the next */
 };
 
 /* Start what a WIRE_RUN asks for. Takes over the fds; tells the host about failures itself. */
@@ -224,6 +246,9 @@ bool sweep_run(const struct holder *holder, struct run *run);
 /* Kill all of a run, its main process too if it lives, while everything else stands still. False
  * as above. */
 bool sweep_among_others(const struct holder *holder, const struct run *run);
+
+/* Before something stays that is no run's any more: no run shall take it for its own. */
+void sweep_mark(const struct holder *holder);
 
 /* The run that a process belongs to; NULL if none, or not to be told. */
 struct run *sweep_owner(const struct holder *holder, pid_t pid);

@@ -262,6 +262,9 @@ __attribute__((noreturn)) void holder_main(const struct holder_plan *plan)
 		.inheritable = plan->create->inheritable,
 		.limits = plan->create->limits,
 		.io = -EBADF,
+		/* a change of ids would make our memory dumpable, with that sysctl */
+		.may_share = command_may_share() && (plan->keeper->suid_dumpable != 1 ||
+						     !(plan->create->uid | plan->create->gid)),
 		.has_clone3 = (plan->create->flags & WIRE_CREATE_CGROUP) &&
 			      !(plan->create->flags & WIRE_CREATE_NO_SECCOMP),
 	};

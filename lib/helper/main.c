@@ -274,6 +274,7 @@ int main(void)
 		helper_fail(HELPER_CONTROL_FD, &err);
 	}
 	launch.keeper.watches = read_number("/proc/sys/user/max_inotify_watches");
+	launch.keeper.suid_dumpable = read_number("/proc/sys/fs/suid_dumpable");
 	r = launch.proc = open_own_proc(&err);
 	if (r >= 0)
 		r = idmap_plan(&launch.keeper.map, &err);

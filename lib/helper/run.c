@@ -3,8 +3,7 @@
  * A guest's commands, as their holder sees them: from the request to the message that says how they
  * ended.
  *
- * A command is a fork, never vfork or CLONE_VM: a guest process may stop it before its exec, and
- * with vfork the holder would hang with it.
+ * How one is started is in command.c.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,39 +27,62 @@
  */
 #define REAPED_AT_ONCE 64
 
-/* A request, taken apart. Owns its fds, the mapping, and the vector. */
+/* A request, taken apart. Owns its fds. */
 struct request {
 	const struct wire_run *message;
 	int *fds;
 	size_t fds_count;
-	char *strings;
-	bool mapped;
-	char **vector; /* argv, NULL, envp, NULL */
 	int ours[3];   /* the ends that the command gets; not owned where they are among fds */
 	int theirs[2]; /* the host's ends of captured output */
 	bool own[3];
 	int cgroup; /* of the command; among fds, or -EBADF */
 };
 
-static int map_strings(struct request *request, struct guest_error *err)
+/* The strings behind the message, or in a memfd. */
+static char *map_strings(const struct request *request, struct run *run, struct guest_error *err)
 {
 	const struct wire_run *message = request->message;
 	int fd = request->fds[request->fds_count - 1];
 	struct stat st;
+	void *mapped;
 
 	if (!(message->flags & WIRE_RUN_MEMFD)) {
-		if (sizeof(*message) + message->strings_size != message->header.size)
-			return error_text(err, EPROTO, GUEST_STAGE_PROTOCOL, "strings");
-		request->strings = (char *)(message + 1);
-		return 0;
+		if (sizeof(*message) + message->strings_size == message->header.size)
+			return (char *)(message + 1);
+		error_text(err, EPROTO, GUEST_STAGE_PROTOCOL, "strings");
+		return NULL;
 	}
-	if (fstat(fd, &st) < 0 || (uint64_t)st.st_size != message->strings_size)
-		return error_text(err, EPROTO, GUEST_STAGE_PROTOCOL, "strings' memfd");
-	request->strings = mmap(NULL, message->strings_size, PROT_READ, MAP_PRIVATE, fd, 0);
-	if (request->strings == MAP_FAILED)
-		return error_make(err, errno, GUEST_STAGE_MEMORY, "mapping the command's strings");
-	request->mapped = true;
-	return 0;
+	if (fstat(fd, &st) < 0 || (uint64_t)st.st_size != message->strings_size) {
+		error_text(err, EPROTO, GUEST_STAGE_PROTOCOL, "strings' memfd");
+		return NULL;
+	}
+	mapped = mmap(NULL, message->strings_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (mapped == MAP_FAILED) {
+		error_make(err, errno, GUEST_STAGE_MEMORY, "mapping the command's strings");
+		return NULL;
+	}
+	run->mapped_size = message->strings_size;
+	return run->mapped = mapped;
+}
+
+/* Room for the vector, and for the strings if they have to be copied: the message goes, but the
+ * command may not have read them yet. */
+static char **make_room(struct run *run, size_t count, char **strings, size_t size)
+{
+	size_t vector = count * sizeof(char *), copied = run->mapped ? 0 : size;
+	char *room = run->room;
+
+	if (vector + copied > sizeof(run->room)) {
+		room = run->strings = malloc(vector + copied);
+		if (!room)
+			return NULL;
+	}
+	memset(room, 0, vector);
+	if (copied) {
+		memcpy(room + vector, *strings, copied);
+		*strings = room + vector;
+	}
+	return (char **)room;
 }
 
 static const char *next_string(char **at, size_t *left)
@@ -74,34 +96,33 @@ static const char *next_string(char **at, size_t *left)
 	return string;
 }
 
-static int read_strings(struct request *request, struct command *command, struct guest_error *err)
+static int read_strings(const struct request *request, struct run *run, struct guest_error *err)
 {
 	const struct wire_run *message = request->message;
 	size_t count = (size_t)message->argc + message->envc + 2, n = 0,
 	       left = message->strings_size;
-	char *at;
-	int r = map_strings(request, err);
+	struct command *command = &run->command;
+	char *at = map_strings(request, run, err), **vector;
 
-	if (r < 0)
-		return r;
+	if (!at)
+		return err->code;
 	if (count - 2 > left) /* each has its NUL */
 		return error_text(err, EPROTO, GUEST_STAGE_PROTOCOL, "argc and envc");
-	at = request->strings;
-	request->vector = calloc(count, sizeof(*request->vector));
-	if (!request->vector)
+	vector = make_room(run, count, &at, left);
+	if (!vector)
 		return error_make(err, ENOMEM, GUEST_STAGE_MEMORY, "argv");
 	command->cwd = next_string(&at, &left);
 	command->path = command->cwd ? next_string(&at, &left) : NULL;
 	for (size_t i = 0; command->path && i < count; i++) {
 		if (i == message->argc || i == count - 1)
 			continue; /* the NULL behind each */
-		request->vector[i] = (char *)next_string(&at, &left);
-		n += request->vector[i] != NULL;
+		vector[i] = (char *)next_string(&at, &left);
+		n += vector[i] != NULL;
 	}
 	if (n != count - 2 || message->argc == 0)
 		return error_text(err, EPROTO, GUEST_STAGE_PROTOCOL, "argv");
-	command->argv = request->vector;
-	command->envp = request->vector + message->argc + 1;
+	command->argv = vector;
+	command->envp = vector + message->argc + 1;
 	return 0;
 }
 
@@ -179,9 +200,6 @@ static void request_clear(struct request *request)
 		if (request->own[i])
 			fd_close(&request->ours[i]);
 	wire_close_fds(request->theirs, 2);
-	if (request->mapped)
-		munmap(request->strings, request->message->strings_size);
-	free(request->vector);
 	wire_close_fds(request->fds, request->fds_count);
 }
 
@@ -198,6 +216,19 @@ static struct command_slot *take_slot(struct command_slot *slots)
 	return NULL;
 }
 
+static struct run *run_new(struct holder *holder)
+{
+	struct run *run = holder->spare ? holder->spare : malloc(sizeof(*run));
+
+	holder->spare = NULL;
+	if (!run)
+		return NULL;
+	memset(run, 0, offsetof(struct run, stack));
+	run->socket = run->cgroup = -EBADF;
+	return run;
+}
+
+/* Its command has been reaped, or was not started. */
 static void run_free(struct holder *holder, struct run *run)
 {
 	struct run **link = &holder->runs;
@@ -210,43 +241,21 @@ static void run_free(struct holder *holder, struct run *run)
 		run->slot->state = COMMAND_FREE;
 	fd_close(&run->socket);
 	fd_close(&run->cgroup);
-	free(run);
+	if (run->mapped)
+		munmap(run->mapped, run->mapped_size);
+	free(run->strings);
+	free(holder->spare);
+	holder->spare = run;
 }
 
-/*
- * Into its control group in one step, so that nothing of it runs outside. The cgroup namespace must
- * then be made in there. Before Linux 5.7, or where a container's filter hides clone3(2), the
- * command goes there itself.
- */
-static pid_t fork_command(struct command *command)
+/* Start the command; the run is in the list afterwards. */
+static int launch(struct holder *holder, struct run *run, struct guest_error *err)
 {
-	struct clone_args args = { .flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD };
-	pid_t pid;
-
-	command->in_cgroup = command->cgroup >= 0;
-	if (command->in_cgroup) {
-		args.cgroup = (uint64_t)command->cgroup;
-		pid = sys_clone3(&args);
-		if (pid >= 0 || errno == EAGAIN || errno == ENOMEM)
-			return pid;
-	}
-	command->in_cgroup = false;
-	command->in_namespace = command->cgroup < 0;
-	return sys_clone((command->in_namespace ? CLONE_NEWCGROUP : 0) | SIGCHLD, NULL);
-}
-
-/* Fork the command; the run is in the list afterwards. */
-static int launch(struct holder *holder, struct run *run, struct command *command,
-		  struct guest_error *err)
-{
-	run->slot = take_slot(holder->slots);
+	run->slot = run->command.slot = take_slot(holder->slots);
 	if (!run->slot)
 		return error_text(err, EAGAIN, GUEST_STAGE_FORK, "%d commands run already",
 				  RUN_SLOTS);
-	command->slot = run->slot;
-	run->pid = fork_command(command);
-	if (run->pid == 0)
-		command_exec(command);
+	run->pid = command_start(&run->command, run->stack + sizeof(run->stack));
 	if (run->pid < 0)
 		return error_make(err, errno, GUEST_STAGE_FORK, "command");
 	run->next = holder->runs;
@@ -258,26 +267,26 @@ static int launch(struct holder *holder, struct run *run, struct command *comman
 static int start(struct holder *holder, struct request *request, struct run *run,
 		 struct guest_error *err)
 {
-	struct command command = {
-		.holder = holder,
-		.proc = holder->proc,
-		.socket = run->socket,
-		.limits = &run->limits,
-	};
-	int r = read_strings(request, &command, err);
+	struct command *command = &run->command;
+	int r = read_strings(request, run, err);
 
 	if (r == 0)
 		r = sort_fds(holder, request, err);
 	if (r < 0)
 		return r;
-	memcpy(command.stdio, request->ours, sizeof(command.stdio));
-	command.cgroup = request->cgroup;
 	run->limits = request->message->limits;
 	run->keep_background = request->message->flags & WIRE_RUN_KEEP_BACKGROUND;
+	command->holder = holder;
+	command->proc = holder->proc;
+	command->socket = run->socket;
+	command->limits = &run->limits;
+	command->cgroup = request->cgroup;
+	command->is_alone = !holder->runs && !holder->background;
+	memcpy(command->stdio, request->ours, sizeof(command->stdio));
 	r = send_started(request, run->socket);
 	if (r < 0)
 		return error_make(err, -r, GUEST_STAGE_PIPE, "handing stdio over");
-	r = launch(holder, run, &command, err);
+	r = launch(holder, run, err);
 	if (r == 0 && request->cgroup >= 0)
 		run->cgroup = fcntl(request->cgroup, F_DUPFD_CLOEXEC, 3);
 	return r;
@@ -294,14 +303,13 @@ void run_start(struct holder *holder, const struct wire_run *message, int *fds, 
 		.theirs = { -EBADF, -EBADF },
 		.cgroup = -EBADF,
 	};
-	struct run *run = calloc(1, sizeof(*run));
+	struct run *run = run_new(holder);
 
 	if (!run) {
 		error_make(&err, ENOMEM, GUEST_STAGE_MEMORY, "run");
 		wire_send_failed(fds[0], &err);
 	} else {
 		run->socket = fd_move(&fds[0]);
-		run->cgroup = -EBADF;
 		if (start(holder, &request, run, &err) < 0) {
 			wire_send_failed(run->socket, &err);
 			run_free(holder, run);
@@ -388,10 +396,12 @@ static void finish(struct holder *holder, struct run *run, int status, const str
 		.written_bytes = run->written_bytes,
 	};
 
-	if (run->keep_background && !run->killed)
+	if (run->keep_background && !run->killed) {
+		sweep_mark(holder);
 		holder->background = true;
-	else if (!sweep_run(holder, run))
+	} else if (!sweep_run(holder, run)) {
 		ended.flags |= WIRE_ENDED_STUCK;
+	}
 	sample_end(holder, run, run_cpu_ns(usage));
 	ended.cause = run->cause;
 	ended.seen = run->seen;

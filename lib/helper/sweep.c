@@ -6,9 +6,10 @@
  *
  * Else, if no other command runs, all processes of the PID namespace are its: kill(-1), which is
  * atomic against fork, and reap until there is no child. Else its processes are known by the cgroup
- * namespace in which they were born (a command cannot make another without CAP_SYS_ADMIN). They
- * fork while we look, so: stop everything at once, kill the members until none is left, and let
- * the others go on.
+ * namespace in which they were born (a command cannot make another without CAP_SYS_ADMIN): its own,
+ * or, if it was alone when it began and has told none, any that is no other run's. They fork while
+ * we look, so: stop everything at once, kill the members until none is left, and let the others go
+ * on.
  *
  * A stop of everything is felt by the other commands, so we look first whether anything is left.
  * Walking /proc does not tell: a process has its PID before it can be seen, so a storm of forks
@@ -173,6 +174,30 @@ static ssize_t read_marker(const struct holder *holder, pid_t pid, char *marker)
 	return n;
 }
 
+/* Was it alone when it began? Else it tells its marker before it can start anything. */
+static bool is_unmarked(const struct run *run)
+{
+	return run->command.is_alone && !run->slot->marker[0];
+}
+
+/* The one that is, if it is not over. */
+static struct run *unmarked(const struct holder *holder)
+{
+	struct run *run = holder->runs;
+
+	while (run && !is_unmarked(run))
+		run = run->next;
+	return run;
+}
+
+void sweep_mark(const struct holder *holder)
+{
+	struct run *run = unmarked(holder);
+
+	if (run)
+		(void)read_marker(holder, run->pid, run->slot->marker);
+}
+
 struct run *sweep_owner(const struct holder *holder, pid_t pid)
 {
 	char marker[COMMAND_MARKER_SIZE];
@@ -184,7 +209,7 @@ struct run *sweep_owner(const struct holder *holder, pid_t pid)
 	if (read_marker(holder, pid, marker) > 0) {
 		while (run && strcmp(run->slot->marker, marker) != 0)
 			run = run->next;
-		return run;
+		return run || holder->background ? run : unmarked(holder);
 	}
 	(void)may_live(holder, pid, &session); /* the dead have no namespaces any more */
 	while (run && run->pid != session)
@@ -218,9 +243,9 @@ static enum kinship kinship(const struct holder *holder, const struct run *gone,
 		if (n < 0)
 			return DEAD;
 	}
-	if (strcmp(marker, gone->slot->marker) != 0 || is_taken(holder, gone, marker))
+	if (!is_unmarked(gone) && strcmp(marker, gone->slot->marker) != 0)
 		return STRANGER;
-	return MEMBER;
+	return is_taken(holder, gone, marker) ? STRANGER : MEMBER;
 }
 
 static char children[65536];
