@@ -71,6 +71,7 @@ struct keeper {
 	uint32_t *go;	    /* shared with them: up to which number they have their maps */
 	uint32_t template;  /* KEEPER_*: what the rootfs has and lacks */
 	uint32_t masks;	    /* bit n: keeper_masks[n] can be opened and must be masked in guests */
+	uint32_t mask_directories; /* bit n: it is a directory */
 };
 
 enum {
@@ -119,6 +120,9 @@ __attribute__((noreturn)) void holder_main(const struct holder_plan *plan);
 
 /* Build the guest's tree and pivot into it. Returns an fd of its /proc. */
 int holder_tree(const struct holder_plan *plan, struct guest_error *err);
+
+/* Then detach the tree that was there before, for which the kernel has to wait. */
+int holder_tree_leave_old(struct guest_error *err);
 
 /* Mount what the caller asked for below the new root, before the pivot. */
 int mounts_apply(const struct holder_plan *plan, int root, struct guest_error *err);
@@ -199,10 +203,9 @@ struct holder {
 	int socket; /* to the host */
 	int host;   /* its pidfd: a keeper that was stopped does not see its end */
 	int proc;
-	int children; /* the list of our own, in procfs; or -1 */
-	int signals;  /* signalfd of SIGCHLD */
-	int null;     /* /dev/null, read-only */
-	int io;	      /* our own I/O counts, in procfs; -EBADF: not wanted */
+	int signals; /* signalfd of SIGCHLD */
+	int null;    /* /dev/null, read-only */
+	int io;	     /* our own I/O counts, in procfs; -EBADF: not wanted */
 	uint32_t uid, gid;
 	bool many_ids;
 	uint32_t nofile_soft, nofile_hard;

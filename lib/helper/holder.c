@@ -63,8 +63,8 @@ static int name_and_network(const struct holder_plan *plan, struct guest_error *
 	return plan->create->flags & WIRE_CREATE_NET ? bring_up_loopback(err) : 0;
 }
 
-/* What commands inherit is set once, here: their start pays nothing for it. */
-static int confine(const struct holder_plan *plan, struct guest_error *err)
+/* What needs no ids, while the keeper writes our maps. */
+static int prepare(const struct holder_plan *plan, struct guest_error *err)
 {
 	const struct rlimit no_core = { 0, 0 };
 	int r;
@@ -72,6 +72,17 @@ static int confine(const struct holder_plan *plan, struct guest_error *err)
 	if (setrlimit(RLIMIT_CORE, &no_core) < 0)
 		return error_make(err, errno, GUEST_STAGE_RLIMIT, "core");
 	r = confine_bounding_set(plan->create->capabilities, err);
+	return r < 0 ? r : name_and_network(plan, err);
+}
+
+/*
+ * What the host need not wait for, since no command runs before it is done: it costs time, and
+ * fails on no kernel where it has worked for the keeper. What commands inherit is set here, once.
+ */
+static int finish(const struct holder_plan *plan, struct guest_error *err)
+{
+	int r = holder_tree_leave_old(err);
+
 	if (r < 0)
 		return r;
 	return confine_seccomp(plan->create->flags & WIRE_CREATE_NO_SECCOMP ? CONFINE_MINIMAL :
@@ -87,7 +98,6 @@ static int open_fds(struct holder *holder, struct guest_error *err)
 	sigemptyset(&child);
 	sigaddset(&child, SIGCHLD);
 	holder->signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
-	holder->children = openat(holder->proc, "1/task/1/children", O_RDONLY | O_CLOEXEC);
 	holder->null = fd_above_stdio(open("/dev/null", O_RDONLY | O_CLOEXEC));
 	if (holder->signals < 0 || holder->null < 0)
 		return error_make(err, errno, GUEST_STAGE_HELPER, "holder's fds");
@@ -112,20 +122,19 @@ static int setup(struct holder *holder, const struct holder_plan *plan, struct g
 
 	prctl(PR_SET_NAME, "guest-holder");
 	sys_close_range((unsigned int)plan->keeper->guest_fds, ~0U, 0);
+	r = prepare(plan, err);
+	if (r < 0)
+		return r;
 	wait_for_go(plan);
 	if (plan->create->flags & WIRE_CREATE_COUNT_WRITTEN)
 		holder->io =
 			fd_above_stdio(openat(plan->keeper->proc, "self/io", O_RDONLY | O_CLOEXEC));
 	/* nobody may look into us from here on; the keeper has opened what it needs */
 	prctl(PR_SET_DUMPABLE, 0);
-	r = name_and_network(plan, err);
-	if (r == 0)
-		r = holder->proc = holder_tree(plan, err);
+	r = holder->proc = holder_tree(plan, err);
 	close_keeper_fds(plan->keeper);
 	wire_close_fds(plan->trees, plan->trees_count);
-	if (r >= 0)
-		r = open_fds(holder, err);
-	return r < 0 ? r : confine(plan, err);
+	return r < 0 ? r : open_fds(holder, err);
 }
 
 /* Something that the host wants to know of the guest, or done to all of it. */
@@ -276,7 +285,8 @@ __attribute__((noreturn)) void holder_main(const struct holder_plan *plan)
 		helper_fail(holder.socket, &err);
 	self = fd_above_stdio(sys_pidfd_open(getpid(), 0));
 	if (self < 0 ||
-	    wire_send(holder.socket, &ready, sizeof(ready), WIRE_READY, &self, 1, 1) < 0)
+	    wire_send(holder.socket, &ready, sizeof(ready), WIRE_READY, &self, 1, 1) < 0 ||
+	    finish(plan, &err) < 0)
 		_exit(1);
 	fd_close(&self);
 	holder_loop(&holder);

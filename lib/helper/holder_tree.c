@@ -143,20 +143,14 @@ static int mount_tmp(const struct holder_plan *plan, struct guest_error *err)
 static int mask_proc(const struct holder_plan *plan, struct guest_error *err)
 {
 	char path[64];
-	struct stat st;
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && keeper_masks[i]; i++) {
 		if (!(plan->keeper->masks >> i & 1))
 			continue;
 		snprintf(path, sizeof(path), ROOT "/proc/%s", keeper_masks[i]);
-		if (stat(path, &st) < 0) {
-			if (errno == ENOENT)
-				continue;
-			return error_make(err, errno, GUEST_STAGE_MOUNT_PROC, "masking %s", path);
-		}
-		r = helper_mount(S_ISDIR(st.st_mode) ? "/empty" : "/dev/null", path, NULL, MS_BIND,
-				 NULL, GUEST_STAGE_MOUNT_PROC, err);
+		r = helper_mount(plan->keeper->mask_directories >> i & 1 ? "/empty" : "/dev/null",
+				 path, NULL, MS_BIND, NULL, GUEST_STAGE_MOUNT_PROC, err);
 	}
 	return r;
 }
@@ -210,12 +204,16 @@ static int apply_mounts(const struct holder_plan *plan, struct guest_error *err)
 	return r;
 }
 
-/* pivot_root(2), "pivot_root(".", ".")": the old root ends up on top of the new one, and is
- * detached. */
+/* pivot_root(2), "pivot_root(".", ".")": the old root ends up on top of the new one. */
 static int enter(struct guest_error *err)
 {
 	if (chdir(ROOT) < 0 || sys_pivot_root(".", ".") < 0)
 		return error_make(err, errno, GUEST_STAGE_PIVOT_ROOT, "guest");
+	return 0;
+}
+
+int holder_tree_leave_old(struct guest_error *err)
+{
 	if (umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
 		return error_make(err, errno, GUEST_STAGE_PIVOT_ROOT, "detaching the old root");
 	return 0;
@@ -238,11 +236,14 @@ int holder_tree(const struct holder_plan *plan, struct guest_error *err)
 		r = mount_proc(plan, err);
 	if (r == 0)
 		r = apply_mounts(plan, err);
-	if (r == 0)
-		r = enter(err);
 	if (r < 0)
 		return r;
 	/* one of our own: on the guest's /proc, what may mount could cover what we look at */
-	proc = sys_open_tree(AT_FDCWD, "/proc", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-	return proc < 0 ? error_make(err, errno, GUEST_STAGE_MOUNT_PROC, "opening /proc") : proc;
+	proc = sys_open_tree(AT_FDCWD, ROOT "/proc", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	if (proc < 0)
+		return error_make(err, errno, GUEST_STAGE_MOUNT_PROC, "opening /proc");
+	r = enter(err);
+	if (r < 0)
+		fd_close(&proc);
+	return r < 0 ? r : proc;
 }

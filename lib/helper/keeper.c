@@ -87,15 +87,17 @@ static bool may_open(int proc, const char *name, int mode)
 }
 
 /* Which files of /proc can this user open at all? The others need no mask. */
-static uint32_t masks_needed(int proc)
+static void find_masks(struct keeper *keeper)
 {
-	uint32_t masks = 0;
+	struct stat st;
 
-	for (size_t i = 0; keeper_masks[i]; i++)
-		if (may_open(proc, keeper_masks[i], O_RDONLY) ||
-		    may_open(proc, keeper_masks[i], O_WRONLY))
-			masks |= 1U << i;
-	return masks;
+	for (size_t i = 0; keeper_masks[i]; i++) {
+		if (may_open(keeper->proc, keeper_masks[i], O_RDONLY) ||
+		    may_open(keeper->proc, keeper_masks[i], O_WRONLY))
+			keeper->masks |= 1U << i;
+		if (fstatat(keeper->proc, keeper_masks[i], &st, 0) == 0 && S_ISDIR(st.st_mode))
+			keeper->mask_directories |= 1U << i;
+	}
 }
 
 /*
@@ -115,9 +117,30 @@ static void cap_quotas(const struct keeper *keeper)
 	(void)fd_write_file_at(AT_FDCWD, "/proc/sys/user/max_inotify_watches", half);
 }
 
+/* It is the first that gets the filter, which holders need not wait for any more. */
+__attribute__((noreturn)) static void undertake(int socket)
+{
+	struct guest_error err = { .size = sizeof(err) };
+	int fds[WIRE_FDS_MAX];
+	size_t count;
+
+	prctl(PR_SET_NAME, "guest-undertake");
+	if (dup2(socket, HELPER_CONTROL_FD) < 0)
+		_exit(1);
+	sys_close_range(HELPER_CONTROL_FD + 1, ~0U, 0);
+	if (confine_seccomp(CONFINE_DEFAULT, &err) < 0)
+		helper_fail(HELPER_CONTROL_FD, &err);
+	(void)wire_send_plain(HELPER_CONTROL_FD, WIRE_READY);
+	while (wire_receive(HELPER_CONTROL_FD, &message, sizeof(message), fds, &count, 0) >= 0)
+		wire_close_fds(fds, count);
+	_exit(0);
+}
+
 static int start_undertaker(struct keeper *keeper, struct guest_error *err)
 {
-	int sockets[2];
+	struct wire_failed answer;
+	int sockets[2], fds[WIRE_FDS_MAX], r;
+	size_t count = 0;
 	pid_t pid;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
@@ -125,22 +148,15 @@ static int start_undertaker(struct keeper *keeper, struct guest_error *err)
 	pid = fork();
 	if (pid < 0)
 		return error_make(err, errno, GUEST_STAGE_HELPER, "fork");
-	if (pid == 0) {
-		int fds[WIRE_FDS_MAX];
-		size_t count;
-
-		prctl(PR_SET_NAME, "guest-undertake");
-		if (dup2(sockets[1], HELPER_CONTROL_FD) < 0)
-			_exit(1);
-		sys_close_range(HELPER_CONTROL_FD + 1, ~0U, 0);
-		while (wire_receive(HELPER_CONTROL_FD, &message, sizeof(message), fds, &count, 0) >=
-		       0)
-			wire_close_fds(fds, count);
-		_exit(0);
-	}
+	if (pid == 0)
+		undertake(sockets[1]);
 	close(sockets[1]);
 	keeper->undertaker = sockets[0];
-	return 0;
+	r = wire_receive(sockets[0], &answer, sizeof(answer), fds, &count, 0);
+	wire_close_fds(fds, count);
+	if (r == WIRE_FAILED)
+		return error_take(err, &answer.error);
+	return r == WIRE_READY ? 0 : error_text(err, EIO, GUEST_STAGE_HELPER, "undertaker");
 }
 
 /* From here on the keeper's own mount namespace has nothing of the host. */
@@ -198,7 +214,7 @@ static int keeper_setup(struct keeper *keeper, const struct wire_start *start, i
 		r = share_limits(keeper, err);
 	if (r < 0)
 		return r;
-	keeper->masks = masks_needed(keeper->proc);
+	find_masks(keeper);
 	cap_quotas(keeper);
 	keeper->go = mmap(NULL, sizeof(*keeper->go), PROT_READ | PROT_WRITE,
 			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);

@@ -254,11 +254,14 @@ static char children[65536];
  */
 static bool list_children(const struct holder *holder, char *text, size_t size)
 {
+	static int list = -1;
 	ssize_t n = -1;
 
-	if (lseek(holder->children, 0, SEEK_SET) < 0)
+	if (list < 0)
+		list = openat(holder->proc, "1/task/1/children", O_RDONLY | O_CLOEXEC);
+	if (lseek(list, 0, SEEK_SET) < 0)
 		return false;
-	while (size > 1 && (n = read(holder->children, text, size - 1)) > 0) {
+	while (size > 1 && (n = read(list, text, size - 1)) > 0) {
 		text += n;
 		size -= (size_t)n;
 	}

@@ -59,7 +59,7 @@ static int count_temporary(const char *folder)
 	int count = 0;
 
 	while (directory && (entry = readdir(directory)))
-		count += (strncmp(entry->d_name, "guest", 5) == 0 || strncmp(entry->d_name, "libguest", 8) == 0) &&
+		count += strncmp(entry->d_name, "libguest", 8) == 0 &&
 			 fstatat(dirfd(directory), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
 			 st.st_uid == geteuid();
 	if (directory)

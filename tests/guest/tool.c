@@ -100,7 +100,7 @@ static int have_children(int count)
 	}
 	printf("%d\n", made);
 	fflush(stdout);
-	usleep(50000);
+	usleep(200000); /* who looks now and then shall see them */
 	close(go[1]);
 	while (wait(NULL) > 0)
 		;

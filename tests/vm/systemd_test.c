@@ -344,13 +344,16 @@ END_TEST
 /* This program again, with a file of that name for its libsystemd: see main(). */
 static void with_library(const char *target, const char *why)
 {
+	const char *path = getenv("LD_LIBRARY_PATH");
+	char first[8192];
 	int status;
 	pid_t pid;
 
+	snprintf(first, sizeof(first), "%s%s%s", scratch(NULL), path ? ":" : "", path ? path : "");
 	ck_assert_int_eq(symlink(target, scratch("libsystemd.so.0")), 0);
 	pid = fork();
 	if (pid == 0) {
-		setenv("LD_LIBRARY_PATH", scratch(NULL), 1);
+		setenv("LD_LIBRARY_PATH", first, 1);
 		execl("/proc/self/exe", "systemd_test", why, NULL);
 		_exit(99);
 	}
