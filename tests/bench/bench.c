@@ -1,220 +1,64 @@
 // SPDX-License-Identifier: MIT
 /*
- * What a guest costs, beside what others cost, in one run: each round measures everything once, in
- * turn, since machines are noisy.
- *
- *     bench [-n ROUNDS] [-j FILE.json] [-c CPU] -t STATIC_TRUE [-p PAYLOAD] [-r UNPACKED_ROOTFS]
- *
- * Peers that are not installed are left out.
+ * What guests cost, beside what others and the bare system calls cost in the same run. `sh tests/bench/run` builds
+ * this and what it needs, and starts it; README.md tells what is measured.
  */
-#include <fcntl.h>
-#include <guest/guest.h>
 #include <sched.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
+#include <sys/resource.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
-#include "samples.h"
+#include "bench.h"
 
-extern char **environ;
+struct bench bench;
 
-enum {
-	SPAWN,
-	INIT,
-	RUN,
-	SHUTDOWN,
-	CYCLE,
-	RUN_KEPT,
-	BUBBLEWRAP,
-	COLD,
-	DECODE,
-	KINDS,
+/* How often each thing is measured, unless -n says it. */
+static const struct section {
+	const char *name;
+	void (*run)(unsigned int rounds);
+	unsigned int rounds, quick_rounds;
+	int only_if_asked;
+} sections[] = {
+	{ "start", start_section, 200, 15, 0 },
+	{ "cold", cold_section, 7, 3, 0 },
+	{ "many", many_section, 7, 1, 0 },
+	{ "stream", stream_section, 10, 3, 0 },
+	{ "memory", memory_section, 9, 1, 0 },
+	{ "host", host_section, 20, 3, 0 },
+	{ "load", load_section, 50, 5, 0 },
+	{ "growth", growth_section, 10, 3, 0 },
+	{ "endurance", endurance_section, 100000, 1000, 1 },
 };
 
-static struct samples all[KINDS] = {
-	[SPAWN] = { .name = "posix_spawn",
-		    .what = "static true on the host, spawned and waited for: the floor" },
-	[INIT] = { .name = "guest_init, warm", .what = "until the guest is ready" },
-	[RUN] = { .name = "guest_run, first", .what = "static true, the first command of a guest" },
-	[SHUTDOWN] = { .name = "guest_shutdown", .what = "until every process is dead" },
-	[CYCLE] = { .name = "init+run+shutdown",
-		    .what = "a fresh guest with a network namespace, true in it, gone" },
-	[RUN_KEPT] = { .name = "guest_run", .what = "static true in a guest that lives on" },
-	[BUBBLEWRAP] = { .name = "bubblewrap",
-			 .what = "bwrap --unshare-all, static true in the same rootfs" },
-	[COLD] = { .name = "guest_init, cold", .what = "the rootfs unpacked" },
-	[DECODE] = { .name = "xz -T0 -dc", .what = "of the same payload, to /dev/null" },
-};
+#define SECTIONS (sizeof(sections) / sizeof(sections[0]))
 
 static struct {
 	unsigned int rounds;
-	const char *json, *program, *payload, *rootfs;
-} options = { .rounds = 200 };
+	const char *json;
+	int asked[SECTIONS], any_asked;
+} options;
 
-static void die(const char *what, const struct guest_error *err)
+static void usage(void)
 {
-	fprintf(stderr, "bench: %s: %s\n", what, err ? err->message : "failed");
-	exit(1);
+	fprintf(stderr, "usage: sh tests/bench/run [-q] [-n ROUNDS] [-c CPU] [-s SECTION]... [-j FILE]\nsections:");
+	for (size_t i = 0; i < SECTIONS; i++)
+		fprintf(stderr, " %s%s", sections[i].name, sections[i].only_if_asked ? " (only if asked for)" : "");
+	fprintf(stderr, "\n");
+	exit(2);
 }
 
-/* Spawn, wait, and say whether it exited with 0. Output goes to /dev/null. */
-static int spawn_and_wait(char *const argv[])
+static void ask_for(const char *name)
 {
-	posix_spawn_file_actions_t actions;
-	int status = -1;
-	pid_t pid;
+	size_t i = 0;
 
-	posix_spawn_file_actions_init(&actions);
-	posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
-	if (posix_spawnp(&pid, argv[0], &actions, NULL, argv, environ) == 0)
-		waitpid(pid, &status, 0);
-	posix_spawn_file_actions_destroy(&actions);
-	return status == 0;
-}
-
-static void run_true(struct guest *guest, struct samples *samples)
-{
-	struct guest_result result = { .size = sizeof(result) };
-	struct guest_error err = { .size = sizeof(err) };
-	const char *const argv[] = { "/mnt/true", NULL };
-	struct guest_command command;
-	uint64_t start;
-
-	guest_command_init(&command, sizeof(command));
-	command.argv = argv;
-	start = samples_now();
-	if (guest_run(guest, &command, &result, &err) < 0)
-		die("guest_run", &err);
-	samples_add(samples, start);
-	if (result.cause != GUEST_EXITED || result.exit_code != 0)
-		die("true", NULL);
-	guest_result_clear(&result);
-}
-
-static struct guest *init(struct samples *samples)
-{
-	struct guest_error err = { .size = sizeof(err) };
-	struct guest_mount mount = { .size = sizeof(mount),
-				     .target = "/mnt/true",
-				     .options = "ro" };
-	struct guest_config config;
-	struct guest *guest;
-	uint64_t start;
-
-	mount.source = options.program;
-	guest_config_init(&config, sizeof(config));
-	config.mounts = &mount;
-	config.mounts_count = 1;
-	start = samples_now();
-	if (guest_init(&guest, &config, &err) < 0)
-		die("guest_init", &err);
-	samples_add(samples, start);
-	return guest;
-}
-
-static void round_of_cycle(void)
-{
-	uint64_t start = samples_now(), end;
-	struct guest *guest = init(&all[INIT]);
-
-	run_true(guest, &all[RUN]);
-	end = samples_now();
-	if (guest_shutdown(guest, NULL) < 0)
-		die("guest_shutdown", NULL);
-	samples_add(&all[SHUTDOWN], end);
-	samples_add(&all[CYCLE], start);
-}
-
-static void round_of_spawn(void)
-{
-	char *argv[] = { (char *)options.program, NULL };
-	uint64_t start = samples_now();
-
-	if (!spawn_and_wait(argv))
-		die("posix_spawn", NULL);
-	samples_add(&all[SPAWN], start);
-}
-
-static int round_of_bubblewrap(void)
-{
-	char *argv[] = { (char *)"bwrap",
-			 (char *)"--unshare-all",
-			 (char *)"--ro-bind",
-			 (char *)options.rootfs,
-			 (char *)"/",
-			 (char *)"--proc",
-			 (char *)"/proc",
-			 (char *)"--dev",
-			 (char *)"/dev",
-			 (char *)"--tmpfs",
-			 (char *)"/tmp",
-			 (char *)"--ro-bind",
-			 (char *)options.program,
-			 (char *)"/tmp/true",
-			 (char *)"/tmp/true",
-			 NULL };
-	uint64_t start = samples_now();
-	int works = spawn_and_wait(argv);
-
-	if (works)
-		samples_add(&all[BUBBLEWRAP], start);
-	return works;
-}
-
-static void rounds_of_cold(unsigned int rounds)
-{
-	char *argv[] = { (char *)"xz", (char *)"-T0", (char *)"-dc", (char *)options.payload,
-			 NULL };
-
-	for (unsigned int i = 0; i < rounds; i++) {
-		uint64_t start = samples_now();
-
-		if (options.payload && spawn_and_wait(argv))
-			samples_add(&all[DECODE], start);
-		guest_trim(NULL);
-		guest_shutdown(init(&all[COLD]), NULL);
-	}
-}
-
-static void measure(void)
-{
-	struct guest *kept;
-	struct samples ignored = { 0 };
-	int bubblewrap;
-
-	rounds_of_cold(options.rounds < 50 ? 1 : 5);
-	kept = init(&ignored);
-	bubblewrap = options.rootfs && round_of_bubblewrap();
-	for (unsigned int i = 0; i < options.rounds; i++) {
-		round_of_spawn();
-		run_true(kept, &all[RUN_KEPT]);
-		round_of_cycle();
-		if (bubblewrap)
-			round_of_bubblewrap();
-	}
-	guest_shutdown(kept, NULL);
-}
-
-static void report(void)
-{
-	printf("%-22s %9s %9s %9s %8s   %s\n", "ms", "min", "median", "p99", "x spawn", "");
-	for (int i = 0; i < KINDS; i++)
-		samples_print_row(&all[i], i < COLD ? &all[SPAWN] : &all[DECODE]);
-	printf("(the last two rows: ratio to xz)\n");
-	if (options.json) {
-		FILE *file = fopen(options.json, "w");
-
-		if (!file)
-			die(options.json, NULL);
-		fprintf(file, "[\n");
-		for (int i = 0; i < KINDS; i++)
-			samples_print_json(&all[i], file, i == KINDS - 1);
-		fprintf(file, "]\n");
-		fclose(file);
-	}
+	while (i < SECTIONS && strcmp(sections[i].name, name) != 0)
+		i++;
+	if (i == SECTIONS)
+		usage();
+	options.asked[i] = options.any_asked = 1;
 }
 
 static void pin(const char *cpu)
@@ -227,37 +71,95 @@ static void pin(const char *cpu)
 		die("sched_setaffinity", NULL);
 }
 
-int main(int argc, char **argv)
+/* -P, -d, -p and -y are for the script. */
+static void parse(int argc, char **argv)
 {
 	int option;
 
-	while ((option = getopt(argc, argv, "n:j:c:t:p:r:")) != -1) {
+	while ((option = getopt(argc, argv, "n:c:s:qj:P:d:p:y:")) != -1) {
 		switch (option) {
 		case 'n':
 			options.rounds = (unsigned int)strtoul(optarg, NULL, 10);
 			break;
-		case 'j':
-			options.json = optarg;
-			break;
 		case 'c':
 			pin(optarg);
 			break;
-		case 't':
-			options.program = optarg;
+		case 's':
+			ask_for(optarg);
+			break;
+		case 'q':
+			bench.quick = 1;
+			break;
+		case 'j':
+			options.json = optarg;
+			break;
+		case 'P':
+			bench.programs = optarg;
+			break;
+		case 'd':
+			bench.rootfs = path_of(optarg, "rootfs");
+			bench.archive = path_of(optarg, "rootfs.tar");
+			bench.bundle = path_of(optarg, "bundle");
 			break;
 		case 'p':
-			options.payload = optarg;
+			bench.payload = optarg;
 			break;
-		case 'r':
-			options.rootfs = optarg;
+		case 'y':
+			bench.python = optarg[0] ? optarg : NULL;
 			break;
 		default:
-			return 2;
+			usage();
 		}
 	}
-	if (!options.program)
-		die("-t is needed", NULL);
-	measure();
-	report();
+	if (optind != argc || !bench.programs || !bench.rootfs || !bench.payload || !options.json)
+		usage();
+}
+
+static int is_wanted(size_t i)
+{
+	return options.any_asked ? options.asked[i] : !sections[i].only_if_asked;
+}
+
+static void run(const struct section *section)
+{
+	rows_begin(section->name);
+	section->run(options.rounds ? options.rounds : bench.quick ? section->quick_rounds : section->rounds);
+	rows_print(section->name);
+}
+
+static void tell_machine(void)
+{
+	struct utsname name;
+
+	if (uname(&name) == 0)
+		printf("libguest %s, %s %s, %s, %ld CPUs, uid %u\n", guest_version(), name.sysname, name.release,
+		       name.machine, sysconf(_SC_NPROCESSORS_ONLN), geteuid());
+}
+
+static void write_json(void)
+{
+	FILE *file = fopen(options.json, "we");
+
+	if (!file)
+		die(options.json, NULL);
+	rows_json(file);
+	if (fclose(file) != 0)
+		die(options.json, NULL);
+}
+
+int main(int argc, char **argv)
+{
+	struct rlimit files;
+
+	parse(argc, argv);
+	tell_machine();
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) { /* many guests at once need many fds */
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+	for (size_t i = 0; i < SECTIONS; i++)
+		if (is_wanted(i))
+			run(&sections[i]);
+	write_json();
 	return 0;
 }

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The floor of a guest's start: the bare sequence of system calls, as a C program would make them that has no server,
+ * no library and nothing to check. A program of its own, linked statically, so that what is cloned is as small as can
+ * be, and a process is cloned from it with nothing between.
+ *
+ *     floor ROOTFS
+ *
+ * Once: a child in user, mount and PID namespaces of its own makes a tmpfs with a bind of ROOTFS, a /proc and a small
+ * /dev in it, pivots there and detaches the host's tree, so that a clone copies a table of some ten mounts.
+ *
+ * Then for each byte on stdin two numbers of 8 bytes on stdout, in ns:
+ *
+ *     'r'  from clone(2), with user, mount, PID, UTS and IPC namespaces, to "ready" from the child, which has
+ *          mounted what a guest has: a tmpfs with an overlay's layer, the overlay over ROOTFS, /dev, /dev/pts,
+ *          /dev/shm, /tmp, /proc, /proc/sys read-only; set its host name, pivoted, and detached what was there before.
+ *          The second number: from SIGKILL to the end of waitpid(2).
+ *     'c'  the whole life, 0: the child, when it is ready, runs /bench/true by vfork(2) and exits; until waitpid(2).
+ *     'R', 'C'  the same with a network namespace and its lo up.
+ *
+ * What a guest has and this leaves out: a program of any size and with any number of threads that asks for it, a
+ * range of ids (it maps one), masks in /proc, a cap on nested namespaces, limits and control groups, a system call
+ * filter, dropped capabilities, captured output, the end of what a command leaves behind, and errors that are told.
+ */
+#include <fcntl.h>
+#include <net/if.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static void check(int ok, const char *what)
+{
+	if (ok)
+		return;
+	perror(what);
+	_exit(1);
+}
+
+static uint64_t now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (uint64_t)time.tv_sec * 1000000000U + (uint64_t)time.tv_nsec;
+}
+
+static void mount_at(const char *source, const char *target, const char *type, unsigned long flags, const char *data)
+{
+	check(mount(source, target, type, flags, data) == 0, target);
+}
+
+static void write_to(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	check(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text), path);
+	close(fd);
+}
+
+/* The old root comes to lie on top of the new one, and is detached. */
+static void pivot(const char *root)
+{
+	check(chdir(root) == 0 && syscall(SYS_pivot_root, ".", ".") == 0 && umount2(".", MNT_DETACH) == 0 &&
+		      chdir("/") == 0,
+	      "pivot_root");
+}
+
+/* One id of the parent's namespace as 0, by the parent. */
+static void map_ids(pid_t pid)
+{
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/%d/setgroups", pid);
+	write_to(path, "deny");
+	snprintf(path, sizeof(path), "/proc/%d/uid_map", pid);
+	write_to(path, "0 0 1");
+	snprintf(path, sizeof(path), "/proc/%d/gid_map", pid);
+	write_to(path, "0 0 1");
+}
+
+static void make_layer(void)
+{
+	mount_at("guest", "/guest", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=1073741824,nr_inodes=1048576");
+	umask(0);
+	check(mkdir("/guest/root", 0755) == 0 && mkdir("/guest/work", 0755) == 0 && mkdir("/guest/upper", 0755) == 0 &&
+		      mkdir("/guest/shm", 01777) == 0 && mkdir("/guest/tmp", 01777) == 0,
+	      "mkdir");
+	umask(022);
+	mount_at("overlay", "/guest/root", "overlay", MS_NOSUID | MS_NODEV,
+		 "lowerdir=/template,upperdir=/guest/upper,workdir=/guest/work,userxattr");
+}
+
+static void make_mounts(void)
+{
+	const unsigned long safe = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+
+	make_layer();
+	mount_at("/dev", "/guest/root/dev", NULL, MS_BIND | MS_REC, NULL);
+	mount_at("devpts", "/guest/root/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC,
+		 "newinstance,ptmxmode=0666,mode=0620,max=256");
+	mount_at("/guest/shm", "/guest/root/dev/shm", NULL, MS_BIND, NULL);
+	mount_at("/guest/tmp", "/guest/root/tmp", NULL, MS_BIND, NULL);
+	mount_at("proc", "/guest/root/proc", "proc", safe, NULL);
+	mount_at("/guest/root/proc/sys", "/guest/root/proc/sys", NULL, MS_BIND, NULL);
+	mount_at(NULL, "/guest/root/proc/sys", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | safe, NULL);
+	pivot("/guest/root");
+}
+
+static void bring_up_lo(void)
+{
+	struct ifreq request = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	check(fd >= 0 && ioctl(fd, SIOCSIFFLAGS, &request) == 0, "lo");
+	close(fd);
+}
+
+static int run_true(void)
+{
+	pid_t pid = vfork();
+	int status = -1;
+
+	if (pid == 0) {
+		execl("/bench/true", "true", NULL);
+		_exit(127);
+	}
+	waitpid(pid, &status, 0);
+	return status == 0 ? 0 : 1;
+}
+
+/* PID 1 of the new namespaces. `go` tells that its ids are mapped. */
+__attribute__((noreturn)) static void child(int go, int ready, int network, int whole_life)
+{
+	char byte;
+
+	check(read(go, &byte, 1) == 1, "go");
+	make_mounts();
+	check(sethostname("guest", 5) == 0, "sethostname");
+	if (network)
+		bring_up_lo();
+	if (whole_life)
+		_exit(run_true());
+	check(write(ready, "", 1) == 1, "ready");
+	for (;;)
+		pause();
+}
+
+static void measure(int network, int whole_life, uint64_t *times)
+{
+	unsigned long flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | SIGCHLD;
+	int go[2], ready[2], status;
+	uint64_t start = now();
+	pid_t pid;
+	char byte;
+
+	check(pipe2(go, O_CLOEXEC) == 0 && pipe2(ready, O_CLOEXEC) == 0, "pipe2");
+	pid = (pid_t)syscall(SYS_clone, flags | (network ? CLONE_NEWNET : 0), NULL, NULL, NULL, NULL);
+	check(pid >= 0, "clone");
+	if (pid == 0)
+		child(go[0], ready[1], network, whole_life);
+	map_ids(pid);
+	check(write(go[1], "", 1) == 1, "go");
+	if (!whole_life) {
+		check(read(ready[0], &byte, 1) == 1, "ready");
+		times[0] = now() - start;
+		start = now();
+		kill(pid, SIGKILL);
+	}
+	check(waitpid(pid, &status, 0) == pid && (!whole_life || status == 0), "child");
+	times[whole_life ? 0 : 1] = now() - start;
+	close(go[0]), close(go[1]), close(ready[0]), close(ready[1]);
+}
+
+/* Nodes bound from the host's, as whoever is not root has to have them. */
+static void make_devices(void)
+{
+	static const char *const nodes[] = { "null", "zero", "full", "random", "urandom", "tty" };
+	char node[24], source[32];
+
+	for (size_t i = 0; i < sizeof(nodes) / sizeof(nodes[0]); i++) {
+		snprintf(node, sizeof(node), "dev/%s", nodes[i]);
+		snprintf(source, sizeof(source), "/dev/%s", nodes[i]);
+		close(open(node, O_WRONLY | O_CREAT | O_CLOEXEC, 0666));
+		mount_at(source, node, NULL, MS_BIND, NULL);
+	}
+	check(mkdir("dev/pts", 0755) == 0 && mkdir("dev/shm", 01777) == 0, "mkdir");
+	check(symlink("pts/ptmx", "dev/ptmx") == 0, "symlink");
+}
+
+/* The small mount table of which each child gets a copy. We are PID 1 here. */
+static void make_tree(const char *rootfs)
+{
+	static const char *const places[] = { "template", "guest", "proc", "dev" };
+	int fd = open(rootfs, O_PATH | O_CLOEXEC); /* it may be below what is covered now */
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	mount_at(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL);
+	mount_at("floor", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=1m");
+	check(chdir("/dev/shm") == 0, "chdir");
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++)
+		check(mkdir(places[i], 0755) == 0, places[i]);
+	mount_at(path, "template", NULL, MS_BIND, NULL);
+	close(fd);
+	make_devices();
+	mount_at("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
+	pivot(".");
+}
+
+static void serve(const char *rootfs)
+{
+	char question;
+
+	make_tree(rootfs);
+	while (read(0, &question, 1) == 1) {
+		uint64_t times[2] = { 0, 0 };
+
+		measure(question == 'R' || question == 'C', question == 'c' || question == 'C', times);
+		check(write(1, times, sizeof(times)) == (ssize_t)sizeof(times), "write");
+	}
+}
+
+int main(int argc, char **argv)
+{
+	uid_t uid = geteuid();
+	gid_t gid = getegid();
+	char map[32];
+	pid_t pid;
+
+	check(argc == 2, "floor ROOTFS");
+	check(unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID) == 0, "unshare");
+	write_to("/proc/self/setgroups", "deny");
+	snprintf(map, sizeof(map), "0 %u 1", uid);
+	write_to("/proc/self/uid_map", map);
+	snprintf(map, sizeof(map), "0 %u 1", gid);
+	write_to("/proc/self/gid_map", map);
+	pid = fork();
+	check(pid >= 0, "fork");
+	if (pid == 0) {
+		serve(argv[1]);
+		_exit(0);
+	}
+	waitpid(pid, NULL, 0);
+	return 0;
+}
