@@ -4,7 +4,8 @@
  *
  * Of processes: the PSS of what stands for a sandbox, a guest's holder or bubblewrap's two processes (not of the
  * program that idles in bubblewrap's; a guest needs none).
- * Of the kernel: what kernel_kb() has grown by, the whole machine's, divided by the number of sandboxes.
+ * Of the kernel: how much more kernel_kb() is with them than before and afterwards, on average, so that what others
+ * let grow meanwhile does not count; divided by their number.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -55,13 +56,15 @@ static void measure_guests(const struct memory *memory)
 {
 	struct guest *guests[IDLE];
 	pid_t pids[IDLE];
-	long before = settle();
+	long before = settle(), processes, with;
 
 	for (size_t i = 0; i < IDLE; i++)
 		guests[i] = guest_make(memory->network);
-	add(memory, settle() - before, memory_of_processes(pids, guest_processes("guest-holder", pids, IDLE)));
+	with = settle();
+	processes = memory_of_processes(pids, guest_processes("guest-holder", pids, IDLE));
 	for (size_t i = 0; i < IDLE; i++)
 		guest_end(guests[i]);
+	add(memory, with - (before + settle()) / 2, processes);
 }
 
 /* The only child of a process that has one. 0: there is none. */
@@ -84,7 +87,7 @@ static void measure_bubblewrap(const struct memory *memory, const struct peer *p
 	const char *const program[] = { "/bench/bytes", "idle", NULL };
 	pid_t pids[IDLE * 2], *outer = pids, *inner = pids + IDLE;
 	int inputs[IDLE], output;
-	long before = settle();
+	long before = settle(), processes, with;
 	char byte;
 
 	for (size_t i = 0; i < IDLE; i++) {
@@ -94,11 +97,13 @@ static void measure_bubblewrap(const struct memory *memory, const struct peer *p
 		close(output);
 		inner[i] = child_of(outer[i]);
 	}
-	add(memory, settle() - before, memory_of_processes(pids, IDLE * 2));
+	with = settle();
+	processes = memory_of_processes(pids, IDLE * 2);
 	for (size_t i = 0; i < IDLE; i++) {
 		close(inputs[i]);
 		waitpid(outer[i], NULL, 0);
 	}
+	add(memory, with - (before + settle()) / 2, processes);
 }
 
 static void make_rows(struct memory *memory)
