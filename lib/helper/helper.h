@@ -118,11 +118,8 @@ struct holder_plan {
 /* The holder's life, from the clone on. Never returns. */
 __attribute__((noreturn)) void holder_main(const struct holder_plan *plan);
 
-/* Build the guest's tree and pivot into it. Returns an fd of its /proc. */
+/* Build the guest's tree and enter it. Returns an fd of its /proc. */
 int holder_tree(const struct holder_plan *plan, struct guest_error *err);
-
-/* Then detach the tree that was there before, for which the kernel has to wait. */
-int holder_tree_leave_old(struct guest_error *err);
 
 /* Mount what the caller asked for below the new root, before the pivot. */
 int mounts_apply(const struct holder_plan *plan, int root, struct guest_error *err);

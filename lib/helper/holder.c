@@ -76,15 +76,11 @@ static int prepare(const struct holder_plan *plan, struct guest_error *err)
 }
 
 /*
- * What the host need not wait for, since no command runs before it is done: it costs time, and
- * fails on no kernel where it has worked for the keeper. What commands inherit is set here, once.
+ * What commands inherit is set once, here. The host need not wait for it, since none runs before it
+ * is done: it takes the kernel long, and has worked for the keeper's undertaker.
  */
 static int finish(const struct holder_plan *plan, struct guest_error *err)
 {
-	int r = holder_tree_leave_old(err);
-
-	if (r < 0)
-		return r;
 	return confine_seccomp(plan->create->flags & WIRE_CREATE_NO_SECCOMP ? CONFINE_MINIMAL :
 			       plan->create->flags & WIRE_CREATE_CGROUP	    ? CONFINE_HOLDER :
 									      CONFINE_DEFAULT,

@@ -2,10 +2,11 @@
 /*
  * A guest's tree, by mount(2): a tmpfs with the guest's caps at /guest, in it the writable layer of
  * an overlay over the keeper's /template, and on that overlay /proc, /dev and what the caller
- * wants; then pivot_root.
+ * wants; that then becomes the root.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -204,19 +205,40 @@ static int apply_mounts(const struct holder_plan *plan, struct guest_error *err)
 	return r;
 }
 
-/* pivot_root(2), "pivot_root(".", ".")": the old root ends up on top of the new one. */
-static int enter(struct guest_error *err)
+/* pivot_root(2), "pivot_root(".", ".")": the old root ends up on top of the new one, and is
+ * detached. */
+static int change_root(struct guest_error *err)
 {
-	if (chdir(ROOT) < 0 || sys_pivot_root(".", ".") < 0)
+	if (sys_pivot_root(".", ".") < 0)
+		return error_make(err, errno, GUEST_STAGE_PIVOT_ROOT, "guest");
+	if (umount2(".", MNT_DETACH) < 0)
+		return error_make(err, errno, GUEST_STAGE_PIVOT_ROOT, "detaching the old root");
+	return 0;
+}
+
+/*
+ * On top of the old root, where it lies for good, as switch_root(8) does it. Above the topmost
+ * mount no path leads, and only who may mount could take that away. Detaching would have us wait
+ * until every CPU has let go of the old tree (RCU), which takes a busy machine a millisecond.
+ */
+static int cover_root(struct guest_error *err)
+{
+	if (mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0)
 		return error_make(err, errno, GUEST_STAGE_PIVOT_ROOT, "guest");
 	return 0;
 }
 
-int holder_tree_leave_old(struct guest_error *err)
+static int enter(const struct holder_plan *plan, struct guest_error *err)
 {
-	if (umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
-		return error_make(err, errno, GUEST_STAGE_PIVOT_ROOT, "detaching the old root");
-	return 0;
+	bool may_mount = plan->create->capabilities >> CAP_SYS_ADMIN & 1;
+	int r;
+
+	if (chdir(ROOT) < 0)
+		return error_make(err, errno, GUEST_STAGE_PIVOT_ROOT, "guest");
+	r = may_mount ? change_root(err) : cover_root(err);
+	if (r == 0 && chdir("/") < 0)
+		r = error_make(err, errno, GUEST_STAGE_PIVOT_ROOT, "chdir /");
+	return r;
 }
 
 int holder_tree(const struct holder_plan *plan, struct guest_error *err)
@@ -242,7 +264,7 @@ int holder_tree(const struct holder_plan *plan, struct guest_error *err)
 	proc = sys_open_tree(AT_FDCWD, ROOT "/proc", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 	if (proc < 0)
 		return error_make(err, errno, GUEST_STAGE_MOUNT_PROC, "opening /proc");
-	r = enter(err);
+	r = enter(plan, err);
 	if (r < 0)
 		fd_close(&proc);
 	return r < 0 ? r : proc;
