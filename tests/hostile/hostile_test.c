@@ -25,7 +25,7 @@ static const char *const refused[] = {
 	"ptrace_init", "proc_init",	"proc_init_files", "signal_init", "sched_init", "namespaces", "markers",
 	"mounts",      "mknod",		"devices",	   "setns",	  "syscalls",	"abi32",      "proc_leaks",
 	"fds",	       "inherited_fds", "exe",		   "privileges",  "network",	"keys",	      "trace_exit",
-	"own_world",
+	"own_world",   "leave_root",
 };
 
 #define REFUSED_COUNT ((int)(sizeof(refused) / sizeof(refused[0])))
@@ -78,6 +78,20 @@ START_TEST(attack_is_refused_to_all_capabilities)
 	must_all_be_refused(ARGV("ptrace_init", "proc_init_files", "signal_init", "namespaces", "markers", "mounts",
 				 "devices", "setns", "syscalls", "abi32", "mknod", "keys", "trace_exit"),
 			    &config);
+}
+END_TEST
+
+START_TEST(root_cannot_be_left_by_who_may_chroot)
+{
+	struct guest_config config = config_default();
+
+	for (int filter = 0; filter < 2; filter++) {
+		config.flags = filter ? 0 : GUEST_NO_SECCOMP;
+		config.capabilities = "cap_sys_chroot,cap_dac_override=ep";
+		must_all_be_refused(ARGV("leave_root"), &config);
+		config.capabilities = "all=ep";
+		must_all_be_refused(ARGV("leave_root"), &config);
+	}
 }
 END_TEST
 
@@ -420,6 +434,7 @@ static Suite *make(void)
 	tcase_add_loop_test(tcase, attack_is_refused_to_root, 0, REFUSED_COUNT);
 	tcase_add_loop_test(tcase, attack_is_refused_to_other_users, 0, REFUSED_COUNT);
 	tcase_add_test(tcase, attack_is_refused_to_all_capabilities);
+	tcase_add_test(tcase, root_cannot_be_left_by_who_may_chroot);
 	tcase_add_test(tcase, attack_is_refused_without_the_filter);
 	tcase_add_test(tcase, attack_is_refused_without_the_filter_and_with_all_capabilities);
 	tcase_add_test(tcase, keys_of_the_host_cannot_be_read);
