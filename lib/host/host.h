@@ -276,6 +276,7 @@ struct output {
 	char *data;
 	size_t size, capacity;
 	uint64_t total; /* bytes that arrived */
+	bool wide;	/* its pipe, if that could be */
 	bool truncated;
 	bool over_budget;
 	struct budget *budget; /* of the guest */

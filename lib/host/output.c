@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -8,26 +9,26 @@
 #include "host/host.h"
 
 #define FIRST_CAPACITY 4096
-#define PIPE_CAPACITY 65536
+#define PIPE_CAPACITY 65536	       /* pipe(7) */
+#define LARGE_PIPE_CAPACITY (1U << 20) /* what every user may have, if not in any number */
+#define WIDE_FROM (16 * PIPE_CAPACITY)
 
-/* Room for a read. It doubles, so that the copying is linear; large blocks are remapped by realloc,
- * not copied. */
+/*
+ * Room for a read, and one byte more for the NUL: little until more has come than that. It doubles,
+ * so that the copying is linear; large blocks are remapped by realloc, not copied.
+ */
 static int make_room(struct output *output)
 {
-	size_t capacity = output->capacity ? output->capacity : FIRST_CAPACITY;
+	size_t room = output->wide			  ? LARGE_PIPE_CAPACITY :
+		      output->total >= FIRST_CAPACITY / 2 ? PIPE_CAPACITY :
+							    FIRST_CAPACITY / 2;
+	size_t capacity = output->capacity ? output->capacity * 2 : FIRST_CAPACITY;
 	char *data;
 
-	/* one byte is kept for the NUL */
-	if (output->capacity && output->capacity - output->size > 1 + PIPE_CAPACITY / 2)
+	if (output->capacity > output->size + room)
 		return 0;
-	if (output->capacity) {
-		if (output->capacity - output->size > FIRST_CAPACITY / 2 &&
-		    output->size < FIRST_CAPACITY)
-			return 0;
-		capacity = output->capacity * 2;
-		if (capacity < 2 * PIPE_CAPACITY)
-			capacity = 2 * PIPE_CAPACITY;
-	}
+	if (capacity <= output->size + room)
+		capacity = output->size + room + 1;
 	data = realloc(output->data, capacity);
 	if (!data)
 		return -ENOMEM;
@@ -63,6 +64,15 @@ static int take(struct output *output, const struct guest_command *command, size
 	return command->flags & GUEST_TRUNCATE_OUTPUT ? OUTPUT_MORE : OUTPUT_OVER;
 }
 
+/* Who writes much shall not have to wait for us every 64 KiB. */
+static void widen(struct output *output)
+{
+	if (output->wide || output->total < WIDE_FROM)
+		return;
+	(void)fcntl(output->fd, F_SETPIPE_SZ, LARGE_PIPE_CAPACITY);
+	output->wide = true;
+}
+
 int output_read(struct output *output, const struct guest_command *command)
 {
 	ssize_t n;
@@ -70,6 +80,7 @@ int output_read(struct output *output, const struct guest_command *command)
 
 	if (output->fd < 0)
 		return OUTPUT_END;
+	widen(output);
 	r = make_room(output);
 	if (r < 0)
 		return r;
@@ -104,7 +115,7 @@ int output_drain(struct output *output, const struct guest_command *command)
 
 int output_finish(struct output *output)
 {
-	int r = make_room(output);
+	int r = output->data ? 0 : make_room(output);
 
 	if (r < 0)
 		return r;
