@@ -8,7 +8,7 @@
  *   host program    any number of threads
  *     libguest.so   checks what it is given, execs the helper, makes control groups, pumps output.
  *         |         It never runs code of its own in a forked copy of the host; it has a thread
- *         |         for each guest_spawn(), and no other
+ *         |         for each guest_spawn() and for each pool, and no other
  *         |  SOCK_SEQPACKET, fds as SCM_RIGHTS (wire/wire.h)
  *         |
  *     launcher      the helper as exec'd: makes the keeper, writes its id maps, exits: the host
@@ -32,8 +32,9 @@
  * reaps nothing but the launcher.
  *
  * Locks: one over the registry of keepers (host/keeper.c), one for each keeper's control groups,
- * one for each guest's limits where they change, one for each spawned command. guest_run() takes
- * none of them: it has a socket of its own to the holder.
+ * one for each guest's limits where they change, one for each spawned command, one for each pool,
+ * under which nothing is made and nothing waited for. guest_run() takes none of them: it has a
+ * socket of its own to the holder.
  */
 /* clang-format on */
 #include "guest/guest.h"
@@ -121,11 +122,7 @@ static int check_handle(const struct guest *guest, struct guest_error *err)
 {
 	if (!guest)
 		return error_text(err, EINVAL, GUEST_STAGE_HANDLE, "guest is NULL");
-	if (guest->owner != host_process())
-		return error_text(
-			err, ECHILD, GUEST_STAGE_HANDLE,
-			"the guest belongs to the process that made it; a forked child makes its own");
-	return 0;
+	return host_check_owner(guest->owner, "the guest", err);
 }
 
 /* guest_result as it was in the first version. */
@@ -324,6 +321,52 @@ int guest_info(struct guest *guest, struct guest_info *ret_info, struct guest_er
 		r = host_info(guest, &info, &own);
 	if (r == 0)
 		copy_out(ret_info, ret_info->size, &info, sizeof(info));
+	return finish(r, err, &own, saved);
+}
+
+int guest_pool_init(struct guest_pool **ret_pool, const struct guest_config *config, uint32_t size,
+		    struct guest_error *err)
+{
+	struct guest_error own = { .size = sizeof(own) };
+	struct guest_config checked;
+	int saved = errno, r;
+
+	if (!ret_pool)
+		r = error_text(&own, EINVAL, GUEST_STAGE_CONFIG, "ret_pool is NULL");
+	else if (size < 1 || size > GUEST_POOL_MAX)
+		r = error_text(&own, EINVAL, GUEST_STAGE_CONFIG,
+			       "the size of a pool is 1 to %d, not %u", GUEST_POOL_MAX, size);
+	else
+		r = config_read(&checked, config, &own);
+	if (r == 0)
+		r = pool_create(ret_pool, &checked, size, &own);
+	return finish(r, err, &own, saved);
+}
+
+int guest_pool_take(struct guest_pool *pool, struct guest **ret_guest, struct guest_error *err)
+{
+	struct guest_error own = { .size = sizeof(own) };
+	int saved = errno, r;
+
+	if (!pool)
+		r = error_text(&own, EINVAL, GUEST_STAGE_HANDLE, "pool is NULL");
+	else if (!ret_guest)
+		r = error_text(&own, EINVAL, GUEST_STAGE_CONFIG, "ret_guest is NULL");
+	else
+		r = pool_take(pool, ret_guest, &own);
+	return finish(r, err, &own, saved);
+}
+
+uint32_t guest_pool_ready(const struct guest_pool *pool)
+{
+	return pool ? pool_ready(pool) : 0;
+}
+
+int guest_pool_shutdown(struct guest_pool *pool, struct guest_error *err)
+{
+	struct guest_error own = { .size = sizeof(own) };
+	int saved = errno, r = pool ? pool_end(pool, &own) : 0;
+
 	return finish(r, err, &own, saved);
 }
 

@@ -169,6 +169,9 @@ static int check_config(struct guest_config *config, struct guest_error *err)
 	if (config->mounts_count > 0 && !config->mounts)
 		return error_text(err, EINVAL, GUEST_STAGE_CONFIG,
 				  "mounts is NULL, mounts_count is not 0");
+	if (config->mounts_count > CONFIG_MOUNTS_MAX)
+		return error_text(err, E2BIG, GUEST_STAGE_CONFIG, "more than %d mounts",
+				  CONFIG_MOUNTS_MAX);
 	if (config->writable_inodes < WRITABLE_INODES_MIN)
 		return error_text(err, EINVAL, GUEST_STAGE_CONFIG, "writable_inodes is below %d",
 				  WRITABLE_INODES_MIN);

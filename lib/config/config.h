@@ -11,6 +11,7 @@
 #include "guest/guest.h"
 
 #define CONFIG_STRUCT_MAX 4096 /* bytes; no public struct will ever be larger */
+#define CONFIG_MOUNTS_MAX 128
 
 /*
  * Copy a struct of the caller's (which begins with its size) over one of `known` bytes that holds
@@ -23,6 +24,13 @@ int config_copy_in(void *to, size_t known, const void *from, const char *name,
 /* A caller's config, checked, with every 0 that stands for a default replaced. NULL: the defaults.
  */
 int config_read(struct guest_config *config, const struct guest_config *from,
+		struct guest_error *err);
+
+/*
+ * A copy of a config that has been read, with all that it points to, in one block: to be freed.
+ * Relative paths become absolute, and hold wherever the caller goes. rootfs_fd is left as it is.
+ */
+int config_copy(struct guest_config **ret_copy, const struct guest_config *config,
 		struct guest_error *err);
 
 int config_read_command(struct guest_command *command, const struct guest_command *from,
@@ -46,7 +54,11 @@ struct config_mount {
 	char tmpfs_data[CONFIG_TMPFS_MAX + 64];
 };
 
-int config_read_mount(struct config_mount *to, struct guest_mount *mount,
-		      const struct guest_mount *from, struct guest_error *err);
+/* The mount at `index` of a config that has been read, by the stride of its array. */
+int config_get_mount(struct guest_mount *mount, const struct guest_config *config, size_t index,
+		     struct guest_error *err);
+
+int config_read_mount(struct config_mount *to, const struct guest_mount *mount,
+		      struct guest_error *err);
 
 #endif

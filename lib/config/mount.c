@@ -89,15 +89,25 @@ static int read_options(struct config_mount *to, const struct guest_mount *mount
 	return 0;
 }
 
-int config_read_mount(struct config_mount *to, struct guest_mount *mount,
-		      const struct guest_mount *from, struct guest_error *err)
+int config_get_mount(struct guest_mount *mount, const struct guest_config *config, size_t index,
+		     struct guest_error *err)
 {
+	const void *from = (const char *)config->mounts + index * config->mounts[0].size;
+	uint32_t size;
 	int r;
 
+	memcpy(&size, from, sizeof(size)); /* aligned only if the first one's size is */
+	if (size > config->mounts[0].size)
+		return error_text(err, EINVAL, GUEST_STAGE_CONFIG, "mounts are of different sizes");
 	*mount = (struct guest_mount){ 0 };
 	r = config_copy_in(mount, sizeof(*mount), from, "guest_mount", err);
-	if (r < 0)
-		return r;
+	mount->size = sizeof(*mount);
+	return r;
+}
+
+int config_read_mount(struct config_mount *to, const struct guest_mount *mount,
+		      struct guest_error *err)
+{
 	if (mount->type != GUEST_MOUNT_BIND && mount->type != GUEST_MOUNT_TMPFS)
 		return error_text(err, EINVAL, GUEST_STAGE_CONFIG, "unknown mount type %u",
 				  mount->type);

@@ -184,6 +184,12 @@ static int create(struct guest *guest, const struct guest_config *config, struct
 	return r;
 }
 
+void host_guest_begin(struct guest *guest, const struct guest_config *config)
+{
+	guest->made_at = sys_now_ns();
+	budget_init(&guest->budget, config);
+}
+
 int host_guest_create(struct guest **ret_guest, const struct guest_config *config,
 		      struct guest_error *err)
 {
@@ -205,8 +211,7 @@ int host_guest_create(struct guest **ret_guest, const struct guest_config *confi
 	if (r == -EPIPE || r == -ESTALE)
 		r = create(guest, config, err);
 	if (r == 0) {
-		guest->made_at = sys_now_ns();
-		budget_init(&guest->budget, config);
+		host_guest_begin(guest, config);
 		*ret_guest = take_pointer(guest);
 	}
 	return r;

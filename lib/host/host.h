@@ -184,6 +184,9 @@ int host_guest_create(struct guest **ret_guest, const struct guest_config *confi
 		      struct guest_error *err);
 int host_guest_end(struct guest *guest, struct guest_error *err);
 
+/* Its life begins now: its budgets, and the time it has been there. host_guest_create() does it. */
+void host_guest_begin(struct guest *guest, const struct guest_config *config);
+
 /* Free it, with its fds, if nobody has it any more. */
 void host_guest_put(struct guest *guest);
 
@@ -193,6 +196,14 @@ int host_ask(struct guest *guest, enum wire_question question, const struct wire
 
 int host_pause(struct guest *guest, bool pause, struct guest_error *err);
 int host_info(struct guest *guest, struct guest_info *info, struct guest_error *err);
+
+/* --- pool.c: guests made ahead --- */
+
+int pool_create(struct guest_pool **ret_pool, const struct guest_config *config, uint32_t size,
+		struct guest_error *err);
+int pool_take(struct guest_pool *pool, struct guest **ret_guest, struct guest_error *err);
+uint32_t pool_ready(const struct guest_pool *pool);
+int pool_end(struct guest_pool *pool, struct guest_error *err);
 
 /* --- budget.c --- */
 
@@ -338,6 +349,15 @@ void pump_clear(struct pump *pump);
 /* A number for this process, other than that of any it was forked from. 0 if there is no memory for
  * it yet. */
 uint64_t host_process(void);
+
+/* 0, or -ECHILD if `what` was made by another. */
+int host_check_owner(uint64_t owner, const char *what, struct guest_error *err);
+
+/* --- thread.c --- */
+
+/* A thread with all signals blocked: the host's are not for it. stack_size 0: as usual. */
+int host_start_thread(pthread_t *ret_thread, size_t stack_size, void *(*run)(void *),
+		      void *argument);
 
 /* --- wait.c --- */
 

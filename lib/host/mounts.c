@@ -97,17 +97,14 @@ static void cap_tmpfs(struct config_mount *options, const struct guest_config *c
 static int add_one(struct request *request, const struct guest_config *config,
 		   const struct keeper *keeper, size_t index, struct guest_error *err)
 {
-	const void *from = (const char *)config->mounts + index * config->mounts[0].size;
 	struct wire_mount wire = { .tree = -1 };
 	struct config_mount options;
 	struct guest_mount mount;
-	uint32_t size;
 	int r;
 
-	memcpy(&size, from, sizeof(size)); /* aligned only if the first one's size is */
-	if (size > config->mounts[0].size)
-		return error_text(err, EINVAL, GUEST_STAGE_CONFIG, "mounts are of different sizes");
-	r = config_read_mount(&options, &mount, from, err);
+	r = config_get_mount(&mount, config, index, err);
+	if (r == 0)
+		r = config_read_mount(&options, &mount, err);
 	if (r < 0)
 		return r;
 	cap_tmpfs(&options, config);
@@ -130,17 +127,16 @@ static int add_one(struct request *request, const struct guest_config *config,
 	return 0;
 }
 
+_Static_assert(CONFIG_MOUNTS_MAX <= WIRE_MOUNTS_MAX, "a guest takes as many as a config has");
+
 int host_add_mounts(struct request *request, const struct guest_config *config,
 		    const struct keeper *keeper, struct guest_error *err)
 {
-	static const struct wire_mount none[WIRE_MOUNTS_MAX];
+	static const struct wire_mount none[CONFIG_MOUNTS_MAX];
 	int r;
 
 	if (config->mounts_count == 0)
 		return 0;
-	if (config->mounts_count > WIRE_MOUNTS_MAX)
-		return error_text(err, E2BIG, GUEST_STAGE_CONFIG, "more than %d mounts",
-				  WIRE_MOUNTS_MAX);
 	r = request_add(request, none, config->mounts_count * sizeof(none[0]), err);
 	for (size_t i = 0; r >= 0 && i < config->mounts_count; i++)
 		r = add_one(request, config, keeper, i, err);

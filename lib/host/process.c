@@ -3,9 +3,11 @@
  * Which process is this? Its PID does not tell: a forked child in a new PID namespace may have the
  * same. So a page that the kernel empties in a forked child (MADV_WIPEONFORK) holds a number.
  */
+#include <errno.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/error.h"
 #include "base/sys.h"
 #include "host/host.h"
 
@@ -41,4 +43,13 @@ uint64_t host_process(void)
 		__atomic_compare_exchange_n(number, &seen, sys_now_ns() | 1, false,
 					    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 	return __atomic_load_n(number, __ATOMIC_ACQUIRE) ^ ((uint64_t)getpid() << 32);
+}
+
+int host_check_owner(uint64_t owner, const char *what, struct guest_error *err)
+{
+	if (owner == host_process())
+		return 0;
+	return error_text(err, ECHILD, GUEST_STAGE_HANDLE,
+			  "%s belongs to the process that made it; a forked child makes its own",
+			  what);
 }

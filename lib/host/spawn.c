@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -54,19 +53,6 @@ static void *pump_thread(void *argument)
 	return NULL;
 }
 
-/* The host's signals are not for it. */
-static int start_thread(struct guest_process *process)
-{
-	sigset_t all, before;
-	int errnum;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	errnum = pthread_create(&process->thread, NULL, pump_thread, process);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return -errnum;
-}
-
 static void process_free(struct guest_process *process)
 {
 	guest_result_clear(&process->result);
@@ -112,7 +98,7 @@ static int start(struct guest_process *process, struct guest_error *err)
 	if (r == 0)
 		r = pump_go(pump, true, err);
 	if (r >= 0) {
-		r = start_thread(process);
+		r = host_start_thread(&process->thread, 0, pump_thread, process);
 		if (r < 0)
 			error_make(err, -r, GUEST_STAGE_MEMORY, "thread");
 	}
@@ -139,10 +125,7 @@ int spawn_start(struct guest *guest, const struct guest_command *command,
 
 static int check_owner(const struct guest_process *process, struct guest_error *err)
 {
-	if (process->owner == host_process())
-		return 0;
-	return error_text(err, ECHILD, GUEST_STAGE_HANDLE,
-			  "the command belongs to the process that started it");
+	return host_check_owner(process->owner, "the command", err);
 }
 
 int spawn_wait(struct guest_process *process, uint64_t timeout_ns, struct guest_result *result,

@@ -53,8 +53,7 @@ static void mount_options(uint32_t type, const char *text)
 	};
 	struct guest_error err = { .size = sizeof(err) };
 	struct config_mount options;
-	struct guest_mount mount;
-	int r = config_read_mount(&options, &mount, &from, &err);
+	int r = config_read_mount(&options, &from, &err);
 
 	check_error(r, &err);
 	if (r < 0)

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "unit.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "config/config.h"
 
@@ -301,6 +303,115 @@ START_TEST(capability_text_that_makes_no_sense_is_refused)
 }
 END_TEST
 
+static struct guest_config *copy_of(const struct guest_config *config)
+{
+	struct guest_config checked, *copy = NULL;
+	struct guest_error err = { .size = sizeof(err) };
+
+	ck_assert_int_eq(config_read(&checked, config, &err), 0);
+	ck_assert_int_eq(config_copy(&copy, &checked, &err), 0);
+	return copy;
+}
+
+START_TEST(copy_needs_nothing_of_the_original)
+{
+	struct odd_mount {
+		struct guest_mount mount;
+		uint32_t tail[2];
+	} mounts[] = {
+		{ .mount = { .type = GUEST_MOUNT_BIND, .source = "/source", .target = "/a", .options = "ro" } },
+		{ .mount = { .type = GUEST_MOUNT_TMPFS, .target = "/b" } },
+	};
+	char *hostname = strdup("host.name"), *device = strdup("/dev/sda wiops=1\n8:0 riops=2");
+	struct guest_config config = config_of(), *copy;
+
+	mounts[0].mount.size = mounts[1].mount.size = sizeof(mounts[0]);
+	config.hostname = hostname;
+	config.io_max = device;
+	config.capabilities = "";
+	config.cgroup_parent = "/sys/fs/cgroup/parent";
+	config.rootfs_path = "/root.tar";
+	config.mounts = &mounts[0].mount;
+	config.mounts_count = 2;
+	config.budget_wall_ns = 4711;
+	copy = copy_of(&config);
+	free(hostname);
+	free(device);
+	memset(mounts, 'X', sizeof(mounts));
+	ck_assert_str_eq(copy->hostname, "host.name");
+	ck_assert_str_eq(copy->io_max, "/dev/sda wiops=1\n8:0 riops=2");
+	ck_assert_str_eq(copy->capabilities, "");
+	ck_assert_str_eq(copy->cgroup_parent, "/sys/fs/cgroup/parent");
+	ck_assert_str_eq(copy->rootfs_path, "/root.tar");
+	ck_assert_uint_eq(copy->budget_wall_ns, 4711);
+	ck_assert_uint_eq(copy->mounts_count, 2);
+	ck_assert_uint_eq(copy->mounts[0].size, sizeof(copy->mounts[0]));
+	ck_assert_str_eq(copy->mounts[0].source, "/source");
+	ck_assert_str_eq(copy->mounts[0].target, "/a");
+	ck_assert_str_eq(copy->mounts[0].options, "ro");
+	ck_assert_uint_eq(copy->mounts[1].type, GUEST_MOUNT_TMPFS);
+	ck_assert_ptr_null(copy->mounts[1].source);
+	ck_assert_str_eq(copy->mounts[1].target, "/b");
+	ck_assert_ptr_null(copy->mounts[1].options);
+	free(copy);
+}
+END_TEST
+
+START_TEST(copy_of_defaults_has_no_more_than_they)
+{
+	struct guest_config *copy = copy_of(NULL);
+
+	ck_assert_str_eq(copy->hostname, "guest");
+	ck_assert_int_eq(copy->rootfs_fd, -1);
+	ck_assert_ptr_null(copy->rootfs_path);
+	ck_assert_ptr_null(copy->capabilities);
+	ck_assert_ptr_null(copy->io_max);
+	ck_assert_ptr_null(copy->cgroup_parent);
+	ck_assert_uint_eq(copy->mounts_count, 0);
+	free(copy);
+}
+END_TEST
+
+START_TEST(copy_has_absolute_paths)
+{
+	struct guest_mount mount = { .size = sizeof(mount), .source = "in/./it", .target = "/a" };
+	struct guest_config config = config_of(), *copy;
+	char *here = getcwd(NULL, 0), wanted[4200];
+
+	config.rootfs_path = "root.tar";
+	config.mounts = &mount;
+	config.mounts_count = 1;
+	copy = copy_of(&config);
+	snprintf(wanted, sizeof(wanted), "%s/root.tar", here);
+	ck_assert_str_eq(copy->rootfs_path, wanted);
+	snprintf(wanted, sizeof(wanted), "%s/in/./it", here);
+	ck_assert_str_eq(copy->mounts[0].source, wanted);
+	ck_assert_str_eq(copy->mounts[0].target, "/a");
+	free(copy);
+	config.rootfs_path = ""; /* no path at all, as before */
+	copy = copy_of(&config);
+	ck_assert_str_eq(copy->rootfs_path, "");
+	free(copy);
+	free(here);
+}
+END_TEST
+
+START_TEST(mounts_that_cannot_be_copied_are_refused)
+{
+	struct guest_mount mounts[2] = { { .size = sizeof(mounts[0]), .target = "/a" }, { .size = 4, .target = "/b" } };
+	struct guest_config config = config_of(), *copy = NULL;
+
+	config.mounts = mounts;
+	config.mounts_count = 2;
+	ck_assert_int_eq(config_copy(&copy, &config, NULL), -EINVAL);
+	mounts[1].size = sizeof(mounts[0]) + 1;
+	ck_assert_int_eq(config_copy(&copy, &config, NULL), -EINVAL);
+	ck_assert_ptr_null(copy);
+	config.mounts_count = CONFIG_MOUNTS_MAX + 1;
+	ck_assert_int_eq(read_config(&config), -E2BIG);
+}
+END_TEST
+
 TCase *config_case(void)
 {
 	TCase *tcase = tcase_create("config");
@@ -319,5 +430,9 @@ TCase *config_case(void)
 	tcase_add_test(tcase, commands_with_two_inputs_or_outputs_are_refused);
 	tcase_add_test(tcase, capability_text_becomes_masks);
 	tcase_add_test(tcase, capability_text_that_makes_no_sense_is_refused);
+	tcase_add_test(tcase, copy_needs_nothing_of_the_original);
+	tcase_add_test(tcase, copy_of_defaults_has_no_more_than_they);
+	tcase_add_test(tcase, copy_has_absolute_paths);
+	tcase_add_test(tcase, mounts_that_cannot_be_copied_are_refused);
 	return tcase;
 }

@@ -18,9 +18,8 @@ static int read_mount(struct config_mount *to, uint32_t type, const char *option
 		.options = options,
 	};
 	struct guest_error err = { .size = sizeof(err) };
-	struct guest_mount mount;
 
-	return config_read_mount(to, &mount, &from, &err);
+	return config_read_mount(to, &from, &err);
 }
 
 START_TEST(options_of_binds_are_read)
@@ -117,11 +116,13 @@ END_TEST
 
 static int read_odd(struct guest_mount from)
 {
+	const struct guest_config config = { .mounts = &from, .mounts_count = 1 };
 	struct guest_error err = { .size = sizeof(err) };
 	struct config_mount to;
 	struct guest_mount mount;
+	int r = config_get_mount(&mount, &config, 0, &err);
 
-	return config_read_mount(&to, &mount, &from, &err);
+	return r < 0 ? r : config_read_mount(&to, &mount, &err);
 }
 
 START_TEST(mounts_that_make_no_sense_are_refused)
