@@ -232,7 +232,7 @@ struct guest_config {
 	 */
 	uint64_t budget_commands;      /* that may be started */
 	uint64_t budget_cpu_ns;	       /* of all commands together (GUEST_CPU_TIME) */
-	uint64_t budget_wall_ns;       /* since guest_init() (GUEST_TIMED_OUT) */
+	uint64_t budget_wall_ns;       /* since guest_init() or guest_pool_take() (GUEST_TIMED_OUT) */
 	uint64_t budget_output_bytes;  /* captured (GUEST_OUTPUT_LIMIT) */
 	uint64_t budget_written_bytes; /* by write(2) and its like, to whatever it be; counted at
 					  the end of each command, which is not ended for it */

@@ -10,7 +10,8 @@ A guest is a throw-away Debian userland in namespaces of its own. It needs no ro
 image. Guest.run() is shaped after subprocess.run(): what it takes, returns and raises is what
 subprocess would, unless its documentation says otherwise.
 
-Guest.popen() starts a command and goes on, and Guest.run_async() is for event loops.
+Guest.popen() starts a command and goes on, and Guest.run_async() is for event loops. A Pool has
+guests made ahead.
 
 What goes wrong with a guest, or keeps a command from starting, is a GuestError, which is an
 OSError: a missing command is a FileNotFoundError as well, and so on. What a command does once it
@@ -30,6 +31,7 @@ from ._errors import BudgetExceeded, CalledProcessError, GuestError, TimeoutExpi
 from ._guest import Guest
 from ._info import Info
 from ._library import Finding, Status, doctor, rootfs_description, trim, version
+from ._pool import Pool
 from ._process import Process
 from ._result import Cause, CompletedProcess, Seen
 
@@ -46,6 +48,7 @@ __all__ = [
     "GuestError",
     "Info",
     "Mount",
+    "Pool",
     "Process",
     "Seen",
     "Status",

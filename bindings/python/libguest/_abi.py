@@ -53,6 +53,8 @@ GUEST_ENFORCED_SAMPLED = 4
 
 GUEST_LIMIT_KEEP = 2**64 - 1
 
+GUEST_POOL_MAX = 1024
+
 GUEST_FINDING_OK = 0
 GUEST_FINDING_NOTE = 1
 GUEST_FINDING_FAILED = 2
@@ -250,6 +252,10 @@ PROTOTYPES = {
     "guest_limits_init": (c_int, [POINTER(guest_limits), c_size_t]),
     "guest_set_limits": (c_int, [c_void_p, POINTER(guest_limits), _error]),
     "guest_info": (c_int, [c_void_p, POINTER(guest_info), _error]),
+    "guest_pool_init": (c_int, [POINTER(c_void_p), _config, c_uint32, _error]),
+    "guest_pool_take": (c_int, [c_void_p, POINTER(c_void_p), _error]),
+    "guest_pool_ready": (c_uint32, [c_void_p]),
+    "guest_pool_shutdown": (c_int, [c_void_p, _error]),
     "guest_trim": (c_int, [_error]),
     "guest_doctor": (c_int, [on_finding_function, c_void_p, _error]),
     "guest_stage_name": (c_char_p, [c_int32]),

@@ -14,7 +14,7 @@ from typing import IO, Any, Callable, List, Mapping, Optional, Sequence, TypedDi
 from . import _abi
 from ._errors import failure, new_error
 from ._result import Cause, CompletedProcess, result_from
-from ._text import Codec, Text, encode, nanoseconds, string_array, unsigned
+from ._text import Codec, Text, check_names, encode, nanoseconds, string_array, unsigned
 
 Args = Union[Text, Sequence[Text]]
 File = Union[None, int, IO[Any]]
@@ -84,9 +84,7 @@ class Command(ExitStack):
 
     def __init__(self, args: Args, options: Options) -> None:
         super().__init__()
-        unknown = options.keys() - Options.__annotations__.keys()
-        if unknown:
-            raise TypeError(f"got an unexpected keyword argument {min(unknown)!r}")
+        check_names(options, Options)
         self.args = args
         self.words = argv(args, options.get("shell", False))
         self.cwd = options.get("cwd")

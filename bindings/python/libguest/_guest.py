@@ -5,39 +5,23 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import os
 import signal
 import threading
-import warnings
-from contextlib import contextmanager
-from types import TracebackType
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Callable,
-    Iterable,
-    Iterator,
-    List,
-    Optional,
-    Tuple,
-    Type,
-    Union,
-)
+from typing import TYPE_CHECKING, Optional
 
 from . import _abi, _async, _process
 from ._command import Args, Command, Options
-from ._config import Mount, config_from
-from ._errors import GuestError, error_from, new_error
+from ._config import Settings, config_from
+from ._handle import Handle
 from ._info import Info, info_from, limits_from
 from ._process import Process, running
 from ._result import CompletedProcess
-from ._text import Text, nanoseconds
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-class Guest:
+class Guest(Handle):
     """A guest: a throw-away Debian userland that runs commands.
 
     All arguments are optional and given by name:
@@ -77,78 +61,11 @@ class Guest:
     it: in a forked child run() raises ChildProcessError, and closing it there leaves it alone.
     """
 
-    _handle: Optional[ctypes.c_void_p] = None
+    _kind = "guest"
+    _shut = _abi.lib.guest_shutdown
 
-    def __init__(
-        self,
-        *,
-        rootfs: Union[Text, int, None] = None,
-        hostname: Optional[str] = None,
-        network: Union[bool, str] = False,
-        mounts: Iterable[Union[Mount, Tuple[Any, ...]]] = (),
-        capabilities: Optional[str] = None,
-        uid: int = 0,
-        gid: int = 0,
-        writable_bytes: Optional[int] = None,
-        writable_inodes: Optional[int] = None,
-        memory_bytes: Optional[int] = None,
-        pids_max: Optional[int] = None,
-        cpu_quota: Optional[int] = None,
-        rootfs_bytes: Optional[int] = None,
-        rootfs_inodes: Optional[int] = None,
-        memory_high_bytes: Optional[int] = None,
-        cpu_weight: Optional[int] = None,
-        io_max: Optional[str] = None,
-        cgroup_parent: Optional[Text] = None,
-        cgroup: bool = False,
-        move_host: bool = False,
-        budget_commands: Optional[int] = None,
-        budget_cpu: Optional[float] = None,
-        budget_wall: Optional[float] = None,
-        budget_output_bytes: Optional[int] = None,
-        budget_written_bytes: Optional[int] = None,
-        best_effort: bool = False,
-        seccomp: bool = True,
-    ) -> None:
-        flags = _abi.GUEST_BEST_EFFORT if best_effort else 0
-        flags |= 0 if seccomp else _abi.GUEST_NO_SECCOMP
-        flags |= _abi.GUEST_CGROUP if cgroup else 0
-        flags |= _abi.GUEST_MOVE_HOST if move_host else 0
-        config = config_from(
-            rootfs,
-            hostname=hostname,
-            capabilities=capabilities,
-            io_max=io_max,
-            cgroup_parent=cgroup_parent,
-            network=network,
-            mounts=mounts,
-            flags=flags,
-            uid=uid,
-            gid=gid,
-            writable_bytes=writable_bytes,
-            writable_inodes=writable_inodes,
-            memory_bytes=memory_bytes,
-            pids_max=pids_max,
-            cpu_quota=cpu_quota,
-            rootfs_bytes=rootfs_bytes,
-            rootfs_inodes=rootfs_inodes,
-            memory_high_bytes=memory_high_bytes,
-            cpu_weight=cpu_weight,
-            budget_commands=budget_commands,
-            budget_cpu_ns=nanoseconds(budget_cpu),
-            budget_wall_ns=nanoseconds(budget_wall),
-            budget_output_bytes=budget_output_bytes,
-            budget_written_bytes=budget_written_bytes,
-        )
-        self._pid = os.getpid()
-        self._changed = threading.Condition(threading.Lock())
-        self._users: List[int] = []  # the threads of the calls under way
-        self._closing = False
-        self._handle = ctypes.c_void_p()
-        error = new_error()
-        if _abi.lib.guest_init(self._handle, config, error) < 0:
-            self._handle = None
-            raise error_from(error)
+    def __init__(self, **settings: Unpack[Settings]) -> None:
+        self._open(_abi.lib.guest_init, config_from(settings))
 
     def run(
         self, args: Args, *, check: bool = False, **options: Unpack[Options]
@@ -275,96 +192,22 @@ class Guest:
         """Let the commands of a paused guest go on."""
         self._call(_abi.lib.guest_resume)
 
-    def _call(self, function: Callable[..., int], *arguments: Any) -> None:
-        error = new_error()
-        with self._in_use() as handle:
-            if function(handle, *arguments, error) < 0:
-                raise error_from(error)
-
-    @contextmanager
-    def _in_use(self) -> Iterator[Optional[ctypes.c_void_p]]:
-        """The handle, with this thread among those that close() waits for."""
-        if self._forked():  # the lock may be held by a thread that is not here; this is -ECHILD
-            self._check_open()
-            yield self._handle
-            return
-        thread = threading.get_ident()
-        with self._changed:
-            self._check_open()
-            self._users.append(thread)
-        try:
-            yield self._handle
-        finally:
-            with self._changed:
-                self._users.remove(thread)
-                self._changed.notify_all()
-
-    def _forked(self) -> bool:
-        return os.getpid() != self._pid
-
-    def _check_open(self) -> None:
-        if self.closed:
-            raise ValueError("operation on closed guest")
-
-    @property
-    def closed(self) -> bool:
-        """Whether the guest has been closed, or is being closed."""
-        return self._handle is None or self._closing
-
     def close(self) -> None:
         """End the guest: every process of it is dead when this returns, and what it wrote is gone.
 
         It waits for commands that other threads run, and ends those that were started by popen();
         new ones raise ValueError from now on. Closing a guest again does nothing.
         """
-        if self._handle is None:
-            return
-        if self._forked():
-            self._shutdown()
-            return
-        with self._changed:
-            if threading.get_ident() in self._users or any(p._is_here() for p in running(self)):
-                raise RuntimeError("a guest cannot be closed from on_output")
-            self._closing = True
-            while self._users:
-                self._changed.wait()
-        for process in running(self):
-            process._end()
-        with self._changed:
-            if self._handle is None:
-                return
-            error = self._shutdown()
-        if error:
-            raise error
+        super().close()
 
     shutdown = close
 
-    def _shutdown(self) -> Optional[GuestError]:
-        handle, self._handle = self._handle, None
-        error = new_error()
-        return error_from(error) if _abi.lib.guest_shutdown(handle, error) < 0 else None
+    def _is_used_here(self) -> bool:
+        return super()._is_used_here() or any(p._is_here() for p in running(self))
 
-    def __enter__(self) -> Guest:
-        self._check_open()
-        return self
-
-    def __exit__(
-        self,
-        exc_type: Optional[Type[BaseException]],
-        exc_value: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if self._handle is None:
-            return
-        if not self._forked():
-            warnings.warn(f"unclosed guest {self!r}", ResourceWarning, source=self)
-        self._shutdown()
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {'closed' if self.closed else 'open'} at {id(self):#x}>"
+    def _before_shutdown(self) -> None:
+        for process in running(self):
+            process._end()
 
 
 def _signals_are_handled() -> bool:

@@ -7,7 +7,7 @@ import codecs
 import ctypes
 import operator
 import os
-from typing import Any, Iterable, List, Optional, Union
+from typing import Any, Iterable, List, Mapping, Optional, Type, Union
 
 Text = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 
@@ -29,6 +29,13 @@ def unsigned(name: str, value: int, maximum: int = _UINT64_MAX) -> int:
     if not 0 <= number <= maximum:
         raise ValueError(f"{name} must be between 0 and {maximum}")
     return number
+
+
+def check_names(given: Mapping[str, Any], known: Type[Any]) -> None:
+    """Refuse arguments that the TypedDict does not have, as Python would."""
+    unknown = given.keys() - known.__annotations__.keys()
+    if unknown:
+        raise TypeError(f"got an unexpected keyword argument {min(unknown)!r}")
 
 
 def nanoseconds(seconds: Optional[float]) -> int:
