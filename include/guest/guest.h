@@ -114,6 +114,7 @@ enum {
 	GUEST_STAGE_CGROUP = 25,
 	GUEST_STAGE_LIMITS = 26, /* a limit that cannot be enforced here */
 	GUEST_STAGE_BUDGET = 27, /* a budget of the guest is spent */
+	GUEST_STAGE_CACHE = 28,	 /* guest_config.cache_dir */
 };
 
 /* What enforces a limit; guest_enforcer_name() gives the names in quotes. */
@@ -236,6 +237,16 @@ struct guest_config {
 	uint64_t budget_output_bytes;  /* captured (GUEST_OUTPUT_LIMIT) */
 	uint64_t budget_written_bytes; /* by write(2) and its like, to whatever it be; counted at
 					  the end of each command, which is not ended for it */
+	/*
+	 * An absolute path: a directory that keeps the rootfs unpacked on disk, for later processes
+	 * of this user; "": $XDG_CACHE_HOME/libguest or ~/.cache/libguest; NULL: nothing is kept.
+	 * It is made if it is not there, and must belong to the effective user, with nobody else
+	 * allowed to write in it, else -EPERM. The first guest fills it, which takes longer than
+	 * unpacking alone. An entry that has been changed is made anew; while a guest of any
+	 * process uses one, leave it alone. Where there can be no cache, the guest is made without,
+	 * and guest_info() says why. A rootfs that is a directory needs none. See guest(7).
+	 */
+	const char *cache_dir;
 };
 
 /* guest_command.flags */
@@ -380,14 +391,15 @@ GUEST_API int guest_command_init(struct guest_command *command, size_t size);
 
 /*
  * Make a guest and wait until it can run commands. The first call in a process for a rootfs unpacks
- * it (some hundred milliseconds), later ones share it (about one millisecond).
+ * it (some hundred milliseconds; a few where cache_dir has it), later ones share it (about one
+ * millisecond).
  *
  * `config` may be NULL for the defaults. The handle is the caller's, to be given to
  * guest_shutdown(). Returns 0, -EINVAL or -E2BIG (config), -ENOMEM, -EMFILE, -ENOENT (rootfs_path,
  * a mount's source), -ENOSPC (user namespaces are off, or the rootfs exceeds its caps: see the
- * stage), -EPERM (the host forbids namespaces), -EBADMSG (the rootfs archive is damaged),
- * -EOPNOTSUPP (a limit or an idmapped mount that this host cannot do), or another negative errno
- * with its stage.
+ * stage), -EPERM (the host forbids namespaces, or cache_dir cannot be trusted), -EBADMSG (the
+ * rootfs archive is damaged), -EOPNOTSUPP (a limit or an idmapped mount that this host cannot do),
+ * or another negative errno with its stage.
  */
 GUEST_API int guest_init(struct guest **ret_guest, const struct guest_config *config,
 			 struct guest_error *err);
@@ -485,6 +497,15 @@ GUEST_API int guest_limits_init(struct guest_limits *limits, size_t size);
 GUEST_API int guest_set_limits(struct guest *guest, const struct guest_limits *limits,
 			       struct guest_error *err);
 
+/* guest_info.template_source: where what the guest's writable layer lies over comes from. */
+enum {
+	GUEST_TEMPLATE_UNPACKED = 1,  /* unpacked into memory */
+	GUEST_TEMPLATE_DIRECTORY = 2, /* the directory that is the rootfs */
+	GUEST_TEMPLATE_CACHED = 3,    /* found in cache_dir */
+	GUEST_TEMPLATE_FILLED = 4,    /* unpacked into cache_dir, for others to find */
+	GUEST_TEMPLATE_NO_CACHE = 5,  /* unpacked into memory, though cache_dir is given */
+};
+
 /* What guest_info() tells. The caller sets `size`. */
 struct guest_info {
 	uint32_t size;
@@ -503,6 +524,10 @@ struct guest_info {
 	uint64_t memory_now_bytes, memory_peak_bytes; /* 0: not known (needs cgroup v2) */
 	uint64_t processes_now;			      /* the same */
 	uint64_t writable_used_bytes, writable_used_inodes;
+	uint32_t template_source; /* GUEST_TEMPLATE_* */
+	uint32_t reserved;
+	const char *cache_error; /* with GUEST_TEMPLATE_NO_CACHE: why, valid until guest_shutdown();
+				    else NULL */
 };
 
 /* Tell about a guest. Returns 0, -EINVAL, -ECHILD, -EPIPE, -ETIMEDOUT. */

@@ -37,6 +37,7 @@ static const char *const stage_names[] = {
 	[GUEST_STAGE_CGROUP] = "cgroup",
 	[GUEST_STAGE_LIMITS] = "limits",
 	[GUEST_STAGE_BUDGET] = "budget",
+	[GUEST_STAGE_CACHE] = "cache",
 };
 
 const char *guest_stage_name(int32_t stage)

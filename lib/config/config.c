@@ -175,6 +175,9 @@ static int check_config(struct guest_config *config, struct guest_error *err)
 	if (config->writable_inodes < WRITABLE_INODES_MIN)
 		return error_text(err, EINVAL, GUEST_STAGE_CONFIG, "writable_inodes is below %d",
 				  WRITABLE_INODES_MIN);
+	if (config->cache_dir && config->cache_dir[0] && config->cache_dir[0] != '/')
+		return error_text(err, EINVAL, GUEST_STAGE_CONFIG,
+				  "cache_dir is not an absolute path");
 	return check_limits(config, err);
 }
 

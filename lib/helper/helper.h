@@ -38,6 +38,10 @@ struct idmap {
  */
 int idmap_plan(struct idmap *map, struct guest_error *err);
 
+/* How files get the ids of this map, three numbers for a line of it: as they are outside, unless
+ * mounts are idmapped. */
+void idmap_stored(const struct idmap *map, uint32_t ids[WIRE_IDS]);
+
 /* Drop to the single id that needs no privilege, where newuidmap has failed. */
 void idmap_single(struct idmap *map);
 
@@ -88,17 +92,17 @@ extern const char *const keeper_masks[];
 
 /* The keeper's life, from the clone on. `go`: a socket on which the launcher says when. */
 __attribute__((noreturn)) void keeper_main(struct keeper *keeper, const struct wire_start *start,
-					   int rootfs, int unpacker, int go);
+					   int archive, int unpacker, int go);
 
 /* Build the tree: template, /dev, /proc, and pivot into it. */
-int keeper_tree(struct keeper *keeper, const struct wire_start *start, int rootfs, int unpacker,
+int keeper_tree(struct keeper *keeper, const struct wire_start *start, int archive, int unpacker,
 		int rootfs_tree, struct guest_error *err);
 
 /* --- unpack_start.c: the unpacker's confinement --- */
 
-/* Run the unpacker on `archive` with the tmpfs at /template as its root. Returns its report's fd.
- */
-int unpack_start(struct keeper *keeper, int archive, int unpacker, struct guest_error *err);
+/* Run the unpacker on `archive` with /template as its root. Returns its report's fd. */
+int unpack_start(struct keeper *keeper, const struct wire_start *start, int archive, int unpacker,
+		 struct guest_error *err);
 
 /* Wait for its report; gives up with -EPIPE when the host dies. */
 int unpack_wait(const struct keeper *keeper, int report, struct guest_error *err);

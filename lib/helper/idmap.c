@@ -167,6 +167,15 @@ int idmap_plan(struct idmap *map, struct guest_error *err)
 	return 0;
 }
 
+void idmap_stored(const struct idmap *map, uint32_t ids[WIRE_IDS])
+{
+	for (uint32_t i = 0; i < map->lines_count; i++, ids += 3) {
+		ids[0] = map->lines[i].count;
+		ids[1] = map->privileged ? map->lines[i].inside : map->lines[i].outside;
+		ids[2] = map->privileged ? map->lines[i].inside : map->gid_outside[i];
+	}
+}
+
 static void format_lines(const struct idmap *map, bool gids, char *text, size_t size)
 {
 	size_t used = 0;

@@ -193,7 +193,7 @@ static int share_limits(struct keeper *keeper, struct guest_error *err)
 	return 0;
 }
 
-static int keeper_setup(struct keeper *keeper, const struct wire_start *start, int rootfs,
+static int keeper_setup(struct keeper *keeper, const struct wire_start *start, int archive,
 			int unpacker, int rootfs_tree, struct guest_error *err)
 {
 	sigset_t child;
@@ -205,7 +205,7 @@ static int keeper_setup(struct keeper *keeper, const struct wire_start *start, i
 	if (r == 0 && keeper->signals < 0)
 		r = error_make(err, errno, GUEST_STAGE_HELPER, "signalfd");
 	if (r == 0)
-		r = keeper_tree(keeper, start, rootfs, unpacker, rootfs_tree, err);
+		r = keeper_tree(keeper, start, archive, unpacker, rootfs_tree, err);
 	if (r == 0)
 		r = leave_host_tree(keeper, err);
 	if (r == 0)
@@ -372,7 +372,7 @@ __attribute__((noreturn)) static void keeper_loop(struct keeper *keeper)
 }
 
 __attribute__((noreturn)) void keeper_main(struct keeper *keeper, const struct wire_start *start,
-					   int rootfs, int unpacker, int go)
+					   int archive, int unpacker, int go)
 {
 	struct guest_error err = { .size = sizeof(err) };
 	int fds[WIRE_FDS_MAX];
@@ -383,10 +383,10 @@ __attribute__((noreturn)) void keeper_main(struct keeper *keeper, const struct w
 		_exit(1);
 	fd_close(&go);
 	keeper->host_tree_ns = -EBADF;
-	if (keeper_setup(keeper, start, rootfs, unpacker, fds_count > 0 ? fds[0] : -EBADF, &err) <
+	if (keeper_setup(keeper, start, archive, unpacker, fds_count > 0 ? fds[0] : -EBADF, &err) <
 	    0)
 		helper_fail(keeper->control, &err);
-	fd_close(&rootfs);
+	fd_close(&archive);
 	fd_close(&unpacker);
 	wire_close_fds(fds, fds_count);
 	if (wire_send_plain(keeper->control, WIRE_READY) < 0)

@@ -2,7 +2,8 @@
 /*
  * The keeper's tree: one small tmpfs that becomes its root, in which every guest finds
  *
- *   /template   the unpacked rootfs (a tmpfs of its own), or the caller's directory; read-only
+ *   /template   the unpacked rootfs, in a tmpfs of its own or in a directory of a cache; or the
+ *               caller's directory; read-only
  *   /dev        nodes bound from the host's /dev, and the usual links; read-only
  *   /proc       of the keeper's PID namespace: without one a guest may not mount its own
  *   /guest      where a holder mounts the guest's writable tmpfs
@@ -167,10 +168,19 @@ static int bind_rootfs(const struct wire_start *start, struct guest_error *err)
 	return 0;
 }
 
+static int set_attributes(uint64_t attributes, struct guest_error *err)
+{
+	struct mount_attr attr = { .attr_set = attributes };
+
+	if (sys_mount_setattr(AT_FDCWD, "/template", 0, &attr) == 0)
+		return 0;
+	return error_make(err, errno, GUEST_STAGE_ROOTFS, "making the template read-only");
+}
+
+/* Read-only, unless it is to be filled. */
 static int mount_rootfs_directory(const struct wire_start *start, int tree, struct guest_error *err)
 {
-	struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID |
-					       MOUNT_ATTR_NODEV };
+	bool fill = start->rootfs == WIRE_ROOTFS_FILL;
 	int r;
 
 	if (tree >= 0) {
@@ -181,10 +191,8 @@ static int mount_rootfs_directory(const struct wire_start *start, int tree, stru
 	r = bind_rootfs(start, err);
 	if (r < 0)
 		return r;
-	if (sys_mount_setattr(AT_FDCWD, "/template", 0, &attr) < 0)
-		return error_make(err, errno, GUEST_STAGE_ROOTFS,
-				  "making the rootfs directory read-only");
-	return 0;
+	return set_attributes(MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (fill ? 0 : MOUNT_ATTR_RDONLY),
+			      err);
 }
 
 static bool is_empty(const char *path)
@@ -235,33 +243,32 @@ static int make_places(struct guest_error *err)
 	return 0;
 }
 
-int keeper_tree(struct keeper *keeper, const struct wire_start *start, int rootfs, int unpacker,
+int keeper_tree(struct keeper *keeper, const struct wire_start *start, int archive, int unpacker,
 		int rootfs_tree, struct guest_error *err)
 {
-	bool archive = start->rootfs == WIRE_ROOTFS_ARCHIVE;
+	bool in_memory = start->rootfs == WIRE_ROOTFS_ARCHIVE;
+	bool unpack = start->rootfs != WIRE_ROOTFS_DIRECTORY;
 	int report = -EBADF, r;
 
 	r = enter_own_root(err);
 	if (r == 0)
 		r = make_places(err);
 	if (r == 0)
-		r = archive ? mount_template_tmpfs(start, err) :
-			      mount_rootfs_directory(start, rootfs_tree, err);
-	if (r == 0 && archive) {
-		report = unpack_start(keeper, rootfs, unpacker, err);
+		r = in_memory ? mount_template_tmpfs(start, err) :
+				mount_rootfs_directory(start, rootfs_tree, err);
+	if (r == 0 && unpack) {
+		report = unpack_start(keeper, start, archive, unpacker, err);
 		r = report < 0 ? report : 0;
 	}
 	if (r == 0) /* while the unpacker works */
 		r = mount_proc(keeper, err);
 	if (r == 0)
 		r = make_devices(err);
-	if (r == 0 && archive)
+	if (r == 0 && unpack)
 		r = unpack_wait(keeper, report, err);
 	fd_close(&report);
-	if (r == 0 && archive)
-		r = helper_mount(NULL, "/template", NULL,
-				 MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL,
-				 GUEST_STAGE_MOUNT, err);
+	if (r == 0 && unpack)
+		r = set_attributes(MOUNT_ATTR_RDONLY, err);
 	if (r == 0)
 		r = helper_mount(NULL, "/", NULL, MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV,
 				 NULL, GUEST_STAGE_MOUNT, err);

@@ -135,12 +135,12 @@ static pid_t clone_keeper(int *ret_pidfd)
 }
 
 /* A rootfs directory of a host that is root, mounted so that the keeper's root owns what the host's
- * owns. */
-static int idmapped_rootfs(int rootfs, int user_ns, struct guest_error *err)
+ * owns. Read-only, unless it is to be filled. */
+static int idmapped_rootfs(int rootfs, bool fill, int user_ns, struct guest_error *err)
 {
 	struct mount_attr attr = {
-		.attr_set =
-			MOUNT_ATTR_IDMAP | MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV,
+		.attr_set = MOUNT_ATTR_IDMAP | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
+			    (fill ? 0 : MOUNT_ATTR_RDONLY),
 		.userns_fd = (uint64_t)user_ns,
 	};
 	int tree = sys_open_tree(rootfs, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
@@ -194,7 +194,7 @@ static void probe_clone(struct guest_error *err)
 
 struct launch {
 	const struct wire_start *start;
-	int rootfs, unpacker, proc;
+	int directory, archive, unpacker, proc;
 	struct keeper keeper;
 };
 
@@ -207,6 +207,7 @@ static int launch_once(struct launch *launch, struct guest_error *err)
 		.uid = map->lines[0].outside,
 		.gid = map->gid_outside[0],
 	};
+	bool fill = launch->start->rootfs == WIRE_ROOTFS_FILL;
 	int go[2], fds[2] = { -1, -1 }, tree = -EBADF, r;
 	struct wire_plain plain;
 	char path[32];
@@ -220,20 +221,21 @@ static int launch_once(struct launch *launch, struct guest_error *err)
 	if (pid == 0) {
 		close(go[0]);
 		fd_close(&launch->proc);
-		keeper_main(&launch->keeper, launch->start, launch->rootfs, launch->unpacker,
+		keeper_main(&launch->keeper, launch->start, launch->archive, launch->unpacker,
 			    go[1]);
 	}
 	close(go[1]);
 	answer.pid = pid;
+	idmap_stored(map, answer.stored_ids);
 	r = idmap_write(&launch->keeper.map, launch->proc, pid, err);
 	if (r == 0 && launch->keeper.map.privileged) {
 		snprintf(path, sizeof(path), "%d/ns/user", pid);
 		fds[1] = openat(launch->proc, path, O_RDONLY | O_CLOEXEC);
-		if (fds[1] < 0 && launch->start->rootfs == WIRE_ROOTFS_DIRECTORY)
+		if (fds[1] < 0 && launch->directory >= 0)
 			r = error_make(err, errno, GUEST_STAGE_UID_MAP, "opening ns/user");
 	}
-	if (r == 0 && fds[1] >= 0 && launch->start->rootfs == WIRE_ROOTFS_DIRECTORY) {
-		tree = idmapped_rootfs(launch->rootfs, fds[1], err);
+	if (r == 0 && fds[1] >= 0 && launch->directory >= 0) {
+		tree = idmapped_rootfs(launch->directory, fill, fds[1], err);
 		r = tree < 0 ? tree : 0;
 	}
 	if (r == 0)
@@ -257,7 +259,7 @@ int main(void)
 	static struct launch launch;
 	struct guest_error err = { .size = sizeof(err) };
 	int fds[WIRE_FDS_MAX], r, closed = normalise();
-	size_t fds_count;
+	size_t fds_count, n = 1;
 
 	r = wire_receive(HELPER_CONTROL_FD, &message, sizeof(message), fds, &fds_count, 0);
 	if (r == WIRE_JANITOR)
@@ -267,8 +269,9 @@ int main(void)
 	launch.start = &message.start;
 	launch.keeper.control = HELPER_CONTROL_FD;
 	launch.keeper.host = fds[0];
-	launch.rootfs = fds[1];
-	launch.unpacker = fds_count > 2 ? fds[2] : -EBADF;
+	launch.directory = launch.start->rootfs == WIRE_ROOTFS_ARCHIVE ? -EBADF : fds[n++];
+	launch.archive = n + 1 < fds_count ? fds[n] : -EBADF;
+	launch.unpacker = n + 1 < fds_count ? fds[n + 1] : -EBADF;
 	if (closed < 0) {
 		error_make(&err, -closed, GUEST_STAGE_HELPER, "close_range");
 		helper_fail(HELPER_CONTROL_FD, &err);

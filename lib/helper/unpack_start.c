@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 /*
  * The unpacker reads what may be a hostile archive with large libraries. So it runs in mount, PID,
- * network and IPC namespaces of its own, with the template's tmpfs as its whole world, four
- * capabilities over files, a bounded address space, and the filter that guests have.
+ * network and IPC namespaces of its own, with the template as its whole world, four capabilities
+ * over files, a bounded address space, and the filter that guests have. How much it writes is
+ * capped by the template's tmpfs; in a directory of a cache, which has no such cap, by itself
+ * alone.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,6 +27,7 @@
 #define UNPACK_CAPABILITIES \
 	(1U << CAP_CHOWN | 1U << CAP_DAC_OVERRIDE | 1U << CAP_FOWNER | 1U << CAP_FSETID)
 #define MAX_ERRNO 4095
+#define UNPACK_MEMORY_MIB "512" /* for the decoder: its own default */
 #define UNPACK_ADDRESS_SPACE (4ULL << 30)
 
 static int confine(struct guest_error *err)
@@ -45,15 +48,20 @@ static int confine(struct guest_error *err)
 	return r < 0 ? r : confine_seccomp(CONFINE_DEFAULT, err);
 }
 
-__attribute__((noreturn)) static void become_unpacker(const struct keeper *keeper, int archive,
+__attribute__((noreturn)) static void become_unpacker(const struct keeper *keeper,
+						      const struct wire_start *start, int archive,
 						      int unpacker, int report)
 {
 	struct guest_error err = { .size = sizeof(err) };
-	char ids[16], *argv[] = { "guest-unpack", ids, NULL };
+	bool fill = start->rootfs == WIRE_ROOTFS_FILL;
+	char ids[16], mib[24], inodes[24];
+	char *argv[] = { "guest-unpack", ids, fill ? UNPACK_MEMORY_MIB : NULL, mib, inodes, NULL };
 	int exec_fd = fcntl(unpacker, F_DUPFD_CLOEXEC, 10);
 
 	if (confine(&err) == 0) {
 		snprintf(ids, sizeof(ids), "%u", keeper->map.ids_count);
+		snprintf(mib, sizeof(mib), "%u", (uint32_t)((start->rootfs_bytes >> 20) + 1));
+		snprintf(inodes, sizeof(inodes), "%llu", (unsigned long long)start->rootfs_inodes);
 		dup2(archive, 0);
 		if (report == HELPER_CONTROL_FD)
 			fcntl(report, F_SETFD, 0);
@@ -67,7 +75,8 @@ __attribute__((noreturn)) static void become_unpacker(const struct keeper *keepe
 	_exit(1);
 }
 
-int unpack_start(struct keeper *keeper, int archive, int unpacker, struct guest_error *err)
+int unpack_start(struct keeper *keeper, const struct wire_start *start, int archive, int unpacker,
+		 struct guest_error *err)
 {
 	int report[2];
 	pid_t pid;
@@ -76,7 +85,7 @@ int unpack_start(struct keeper *keeper, int archive, int unpacker, struct guest_
 		return error_make(err, errno, GUEST_STAGE_UNPACK, "pipe");
 	pid = sys_clone(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | SIGCHLD, NULL);
 	if (pid == 0)
-		become_unpacker(keeper, archive, unpacker, report[1]);
+		become_unpacker(keeper, start, archive, unpacker, report[1]);
 	close(report[1]);
 	keeper->unpacker = pid;
 	if (pid > 0)

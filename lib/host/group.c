@@ -126,16 +126,20 @@ static int make(struct group_tree *group, const struct group_wish *wish, pid_t f
 	return r;
 }
 
+void group_undo(struct group_tree *group)
+{
+	cgroup_tree_remove(&group->tree);
+	end_janitor(group);
+}
+
 /* With the lock held. */
 static int give(struct keeper *keeper, struct guest_error *err)
 {
 	struct group_tree *group = &keeper->group;
 	int r = cgroup_tree_give(&group->tree, keeper->uid, keeper->gid, err);
 
-	if (r < 0) {
-		cgroup_tree_remove(&group->tree);
-		end_janitor(group);
-	}
+	if (r < 0)
+		group_undo(group);
 	return r;
 }
 
@@ -199,8 +203,7 @@ void group_forget(struct group_tree *group)
 
 void group_end(struct group_tree *group)
 {
-	cgroup_tree_remove(&group->tree);
-	end_janitor(group);
+	group_undo(group);
 	pthread_mutex_destroy(&group->lock);
 	free(group->parent);
 }

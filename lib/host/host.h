@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
+#include "cache/cache.h"
 #include "cgroup/cgroup.h"
 #include "guest/guest.h"
 #include "wire/wire.h"
@@ -25,7 +26,7 @@ struct host_rootfs {
 	bool embedded;
 	uint32_t kind; /* enum wire_rootfs */
 	int fd;	       /* -EBADF for the embedded one until it is needed */
-	char *path;    /* of a directory: absolute, without symlinks */
+	char *cache;   /* where an unpacked archive is kept; NULL: nowhere */
 	struct stat st;
 	uint64_t bytes, inodes;
 };
@@ -34,7 +35,17 @@ int host_rootfs_open(struct host_rootfs *rootfs, const struct guest_config *conf
 		     struct guest_error *err);
 void host_rootfs_close(struct host_rootfs *rootfs);
 
-/* Would the same template serve both? */
+/*
+ * The name of its entry in a cache. The embedded one is known by its digest, a file by its inode
+ * and times. -EOPNOTSUPP: a pipe, or a file without a name, which nobody will open again.
+ */
+int host_rootfs_key(const struct host_rootfs *rootfs, char *key, size_t size,
+		    struct guest_error *err);
+
+/* The path of what an fd refers to: absolute, without symlinks. To be freed; NULL with errno. */
+char *host_path_of_fd(int fd);
+
+/* Would the same template, from the same place, serve both? */
 bool host_rootfs_same(const struct host_rootfs *a, const struct host_rootfs *b);
 
 /* --- launch.c: exec the helper --- */
@@ -94,6 +105,9 @@ void group_remove_guest(struct keeper *keeper, const char *path);
 /* When the keeper is dead. */
 void group_end(struct group_tree *group);
 
+/* Undo group_prepare(), for another try. */
+void group_undo(struct group_tree *group);
+
 /* Close the fds that a forked child has of it. */
 void group_forget(struct group_tree *group);
 
@@ -102,8 +116,11 @@ void group_forget(struct group_tree *group);
 struct keeper {
 	struct keeper *next;
 	struct host_rootfs rootfs; /* the fd is closed once it is unpacked */
-	int state;		   /* enum keeper_state */
-	unsigned int users;	   /* guests, and threads that are making one */
+	uint32_t template_source;  /* GUEST_TEMPLATE_* */
+	struct cache_entry cache;  /* GUEST_TEMPLATE_CACHED, _FILLED: its lock, while we use it */
+	struct guest_error cache_error; /* GUEST_TEMPLATE_NO_CACHE: why */
+	int state;			/* enum keeper_state */
+	unsigned int users;		/* guests, and threads that are making one */
 	int control;
 	int pidfd;
 	int user_ns; /* the keeper's, where this process is root; else -EBADF */
@@ -111,7 +128,8 @@ struct keeper {
 	pid_t pid; /* in this process's PID namespace */
 	uid_t uid; /* what its root is to the host */
 	gid_t gid;
-	struct guest_error error; /* why it could not be started */
+	uint32_t stored_ids[CACHE_IDS]; /* how its ids are stored in files */
+	struct guest_error error;	/* why it could not be started */
 	struct group_tree group;
 };
 

@@ -112,7 +112,10 @@ int host_info(struct guest *guest, struct guest_info *info, struct guest_error *
 		.processes_now = usage.processes_now,
 		.writable_used_bytes = report.writable_used_bytes,
 		.writable_used_inodes = report.writable_used_inodes,
+		.template_source = guest->keeper->template_source,
 	};
+	if (info->template_source == GUEST_TEMPLATE_NO_CACHE)
+		info->cache_error = guest->keeper->cache_error.message;
 	if (usage.user_ns + usage.system_ns > info->cpu_ns)
 		info->cpu_ns = usage.user_ns + usage.system_ns;
 	pthread_mutex_unlock(&guest->lock);

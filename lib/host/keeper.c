@@ -4,6 +4,7 @@
  * that the registry is not its own and begins an empty one; the parent's keepers are left alone.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,9 @@
 #include "payload/payload.h"
 
 #define START_TIMEOUT_NS 600000000000ULL /* unpacking the largest rootfs on a slow machine */
+#define CACHE_TRIES 4			 /* found, changed; made, but later than another; found */
+
+_Static_assert(CACHE_IDS == WIRE_IDS, "the cache compares what the launcher tells");
 
 enum keeper_state {
 	KEEPER_STARTING,
@@ -54,6 +58,7 @@ static void registry_forget(struct registry *registry)
 		fd_close(&keeper->control);
 		fd_close(&keeper->pidfd);
 		fd_close(&keeper->user_ns);
+		cache_close(&keeper->cache);
 		group_forget(&keeper->group);
 	}
 }
@@ -81,45 +86,78 @@ static struct registry *registry_get(void)
 	return seen;
 }
 
-static int send_start(struct keeper *keeper, struct guest_error *err)
+/* An fd that is taken over, or what -1 and errno say. */
+static int add_fd(struct request *request, int fd, const char *what, struct guest_error *err)
 {
-	struct host_rootfs *rootfs = &keeper->rootfs;
+	if (fd < 0)
+		return error_make(err, errno, GUEST_STAGE_HELPER, "%s", what);
+	return request_add_fd(request, fd, err);
+}
+
+/* The directory that becomes the template. */
+static int add_directory(struct request *request, int directory, struct guest_error *err)
+{
+	cleanup_free char *path = host_path_of_fd(directory);
+	struct wire_start *start;
+	struct stat st;
+	int offset;
+
+	if (!path || fstat(directory, &st) < 0)
+		return error_make(err, errno, GUEST_STAGE_ROOTFS, "the rootfs directory");
+	offset = request_add_string(request, path, err);
+	if (offset < 0)
+		return offset;
+	start = (struct wire_start *)request->bytes;
+	start->rootfs_string = (uint32_t)offset;
+	start->rootfs_device = st.st_dev;
+	start->rootfs_inode = st.st_ino;
+	return add_fd(request, fcntl(directory, F_DUPFD_CLOEXEC, 3), "rootfs", err);
+}
+
+/* The archive, from its beginning if it can be read again, and what unpacks it. */
+static int add_archive(struct request *request, const struct host_rootfs *rootfs,
+		       struct guest_error *err)
+{
+	int r;
+
+	r = rootfs->embedded ? payload_open_rootfs(err) : fcntl(rootfs->fd, F_DUPFD_CLOEXEC, 3);
+	if (r < 0 && rootfs->embedded)
+		return r;
+	if (rootfs->cache)
+		(void)lseek(r, 0, SEEK_SET);
+	r = add_fd(request, r, "rootfs", err);
+	if (r >= 0)
+		r = payload_open_program(&payload_unpacker, 0, err);
+	return r < 0 ? r : request_add_fd(request, r, err);
+}
+
+static int send_start(struct keeper *keeper, uint32_t kind, int directory, struct guest_error *err)
+{
+	const struct host_rootfs *rootfs = &keeper->rootfs;
 	struct wire_start *start;
 	struct request request;
-	int offset, self, unpacker, r;
+	int r;
 
 	r = request_init(&request, sizeof(*start), err);
 	if (r < 0)
 		return r;
-	offset = rootfs->path ? request_add_string(&request, rootfs->path, err) : WIRE_STRING_NONE;
-	self = fd_above_stdio(sys_pidfd_open(getpid(), 0));
-	if (offset < 0 || self < 0) {
-		r = offset < 0 ? offset : error_make(err, errno, GUEST_STAGE_HELPER, "pidfd_open");
-		fd_close(&self);
-		request_clear(&request);
-		return r;
+	r = add_fd(&request, fd_above_stdio(sys_pidfd_open(getpid(), 0)), "pidfd_open", err);
+	if (r >= 0 && kind != WIRE_ROOTFS_ARCHIVE)
+		r = add_directory(&request, directory, err);
+	if (r >= 0 && kind != WIRE_ROOTFS_DIRECTORY)
+		r = add_archive(&request, rootfs, err);
+	if (r >= 0) {
+		start = (struct wire_start *)request.bytes;
+		start->rootfs = kind;
+		start->rootfs_bytes = rootfs->bytes;
+		start->rootfs_inodes = rootfs->inodes;
+		/* the first: there is room */
+		r = host_send(keeper->control, &request, WIRE_START, HOST_NEVER);
+		if (r < 0)
+			error_make(err, -r, GUEST_STAGE_HELPER, "talking to the helper");
 	}
-	request_add_fd(&request, self, NULL);
-	request_add_fd(&request, fd_move(&rootfs->fd), NULL);
-	if (rootfs->kind == WIRE_ROOTFS_ARCHIVE) {
-		unpacker = payload_open_program(&payload_unpacker, 0, err);
-		if (unpacker < 0) {
-			request_clear(&request);
-			return unpacker;
-		}
-		request_add_fd(&request, unpacker, NULL);
-	}
-	start = (struct wire_start *)request.bytes;
-	start->rootfs = rootfs->kind;
-	start->rootfs_string = (uint32_t)offset;
-	start->rootfs_device = rootfs->st.st_dev;
-	start->rootfs_inode = rootfs->st.st_ino;
-	start->rootfs_bytes = rootfs->bytes;
-	start->rootfs_inodes = rootfs->inodes;
-	r = host_send(keeper->control, &request, WIRE_START,
-		      HOST_NEVER); /* the first: there is room */
 	request_clear(&request);
-	return r < 0 ? error_make(err, -r, GUEST_STAGE_HELPER, "talking to the helper") : 0;
+	return r < 0 ? r : 0;
 }
 
 /* KEEPER from the launcher, then READY from the keeper; or FAILED from either. */
@@ -153,6 +191,7 @@ static int receive_answer(struct keeper *keeper, int wanted, uint64_t deadline,
 		keeper->pid = message.keeper.pid;
 		keeper->uid = message.keeper.uid;
 		keeper->gid = message.keeper.gid;
+		memcpy(keeper->stored_ids, message.keeper.stored_ids, sizeof(keeper->stored_ids));
 		return 0;
 	}
 	wire_close_fds(fds, count);
@@ -161,23 +200,21 @@ static int receive_answer(struct keeper *keeper, int wanted, uint64_t deadline,
 		       error_text(err, EPROTO, GUEST_STAGE_PROTOCOL, "message %d of the helper", r);
 }
 
-static int keeper_start(struct keeper *keeper, const struct group_wish *wish,
-			struct guest_error *err)
+/* With a template of this kind (enum wire_rootfs) in `directory`. */
+static int start_once(struct keeper *keeper, const struct group_wish *wish, uint32_t kind,
+		      int directory, struct guest_error *err)
 {
 	uint64_t deadline = sys_now_ns() + START_TIMEOUT_NS;
 	int launcher = -EBADF, r;
 
-	if (keeper->rootfs.embedded) {
-		keeper->rootfs.fd = payload_open_rootfs(err);
-		if (keeper->rootfs.fd < 0)
-			return keeper->rootfs.fd;
-	}
 	keeper->control = host_launch(&launcher, err);
 	if (keeper->control < 0)
 		return keeper->control;
 	if (wish->wanted)
 		group_prepare(&keeper->group, wish, fd_pidfd_number(launcher));
-	r = send_start(keeper, err);
+	r = send_start(keeper, kind, directory, err);
+	if (r == 0 && kind == WIRE_ROOTFS_DIRECTORY && keeper->rootfs.cache)
+		r = cache_check(&keeper->cache, err); /* while the helper works */
 	if (r == 0)
 		r = receive_answer(keeper, WIRE_KEEPER, deadline, err);
 	if (r == 0)
@@ -190,8 +227,7 @@ static int keeper_start(struct keeper *keeper, const struct group_wish *wish,
 	return r < 0 ? r : receive_answer(keeper, WIRE_READY, deadline, err);
 }
 
-/* End a keeper and free it. Nobody uses it, and it is in no list. */
-static void keeper_free(struct keeper *keeper)
+static void keeper_stop(struct keeper *keeper)
 {
 	/* closing alone is no end while a forked copy of this process has the socket, too */
 	if (keeper->control >= 0)
@@ -201,6 +237,66 @@ static void keeper_free(struct keeper *keeper)
 		host_launch_wait(&keeper->pidfd); /* ours if we are PID 1 or a subreaper */
 	fd_close(&keeper->pidfd);
 	fd_close(&keeper->user_ns);
+}
+
+/*
+ * With a template in the cache. 0; -EPERM: something is wrong with the cache; else there can be
+ * none now. More than a few times, somebody plays tricks with it.
+ */
+static int start_cached(struct keeper *keeper, const struct group_wish *wish,
+			struct guest_error *err)
+{
+	struct cache_entry *cache = &keeper->cache;
+	char key[128];
+	int r = host_rootfs_key(&keeper->rootfs, key, sizeof(key), err);
+
+	if (r < 0)
+		return r;
+	r = -EAGAIN;
+	for (int tries = 0; tries < CACHE_TRIES && r == -EAGAIN; tries++) {
+		r = cache_get(cache, keeper->rootfs.cache, key, err);
+		if (r < 0)
+			continue;
+		r = start_once(keeper, wish,
+			       cache->fresh ? WIRE_ROOTFS_FILL : WIRE_ROOTFS_DIRECTORY, cache->tree,
+			       err);
+		if (r == 0)
+			r = cache_settle(cache, keeper->stored_ids, err);
+		if (r == 0)
+			return 0;
+		keeper_stop(keeper);
+		group_undo(&keeper->group);
+		r = cache_drop(cache, r == -EPERM ? -EACCES : r, err);
+	}
+	return r;
+}
+
+static int keeper_start(struct keeper *keeper, const struct group_wish *wish,
+			struct guest_error *err)
+{
+	const struct host_rootfs *rootfs = &keeper->rootfs;
+	int r = rootfs->cache ? start_cached(keeper, wish, &keeper->cache_error) : -EOPNOTSUPP;
+
+	if (r == -EPERM)
+		*err = keeper->cache_error;
+	if (r == -EPERM)
+		return r;
+	if (r == 0)
+		keeper->template_source =
+			keeper->cache.fresh ? GUEST_TEMPLATE_FILLED : GUEST_TEMPLATE_CACHED;
+	else
+		keeper->template_source = rootfs->cache ? GUEST_TEMPLATE_NO_CACHE :
+					  rootfs->kind == WIRE_ROOTFS_ARCHIVE ?
+							  GUEST_TEMPLATE_UNPACKED :
+							  GUEST_TEMPLATE_DIRECTORY;
+	return r == 0 ? 0 : start_once(keeper, wish, rootfs->kind, rootfs->fd, err);
+}
+
+/* End a keeper and free it. Nobody uses it, and it is in no list. */
+static void keeper_free(struct keeper *keeper)
+{
+	keeper_stop(keeper);
+	cache_close(&keeper->cache);
 	group_end(&keeper->group);
 	host_rootfs_close(&keeper->rootfs);
 	free(keeper);
@@ -216,7 +312,8 @@ static struct keeper *keeper_new(struct host_rootfs *rootfs, const struct group_
 	}
 	keeper->rootfs = *rootfs;
 	rootfs->fd = -EBADF;
-	rootfs->path = NULL;
+	rootfs->cache = NULL;
+	keeper->cache.cache = keeper->cache.fd = keeper->cache.tree = -EBADF;
 	keeper->state = KEEPER_STARTING;
 	keeper->control = keeper->pidfd = keeper->user_ns = -EBADF;
 	return keeper;

@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "base/sys.h"
 #include "host/host.h"
+#include "payload/payload.h"
 
 /* A FIFO's writer need not be there yet when it is opened, but is waited for when it is read. */
 static int open_file(const char *path)
@@ -35,7 +36,7 @@ static int reopen(int fd)
 	return fd_above_stdio(own);
 }
 
-static char *path_of_fd(int fd)
+char *host_path_of_fd(int fd)
 {
 	char link[32], path[PATH_MAX];
 	ssize_t n;
@@ -54,10 +55,7 @@ static int look_at(struct host_rootfs *rootfs, const char *name, struct guest_er
 		return error_make(err, errno, GUEST_STAGE_ROOTFS, "%.100s", name);
 	if (S_ISDIR(rootfs->st.st_mode)) {
 		rootfs->kind = WIRE_ROOTFS_DIRECTORY;
-		rootfs->path = path_of_fd(rootfs->fd);
-		return rootfs->path ?
-			       0 :
-			       error_make(err, errno, GUEST_STAGE_ROOTFS, "path of %.100s", name);
+		return 0;
 	}
 	rootfs->kind = WIRE_ROOTFS_ARCHIVE;
 	fcntl(rootfs->fd, F_SETFL,
@@ -80,7 +78,7 @@ int host_rootfs_open(struct host_rootfs *rootfs, const struct guest_config *conf
 	};
 	if (!config->rootfs_path && config->rootfs_fd < 0) {
 		rootfs->embedded = true;
-		return 0;
+		return config->cache_dir ? cache_place(config->cache_dir, &rootfs->cache, err) : 0;
 	}
 	if (config->rootfs_path)
 		rootfs->fd = fd_above_stdio(open_file(config->rootfs_path));
@@ -90,6 +88,8 @@ int host_rootfs_open(struct host_rootfs *rootfs, const struct guest_config *conf
 		return error_make(err, errno, GUEST_STAGE_ROOTFS, "%.100s",
 				  config->rootfs_path ? config->rootfs_path : "rootfs_fd");
 	r = look_at(rootfs, config->rootfs_path ? config->rootfs_path : "rootfs_fd", err);
+	if (r == 0 && config->cache_dir && rootfs->kind == WIRE_ROOTFS_ARCHIVE)
+		r = cache_place(config->cache_dir, &rootfs->cache, err);
 	if (r < 0)
 		host_rootfs_close(rootfs);
 	return r;
@@ -98,15 +98,40 @@ int host_rootfs_open(struct host_rootfs *rootfs, const struct guest_config *conf
 void host_rootfs_close(struct host_rootfs *rootfs)
 {
 	fd_close(&rootfs->fd);
-	free(rootfs->path);
-	rootfs->path = NULL;
+	free(rootfs->cache);
+	rootfs->cache = NULL;
+}
+
+int host_rootfs_key(const struct host_rootfs *rootfs, char *key, size_t size,
+		    struct guest_error *err)
+{
+	const struct stat *st = &rootfs->st;
+
+	if (rootfs->embedded) {
+		snprintf(key, size, "%s", payload_rootfs_digest);
+		return 0;
+	}
+	if (!S_ISREG(st->st_mode) || st->st_nlink == 0 || lseek(rootfs->fd, 0, SEEK_CUR) != 0)
+		return error_text(err, EOPNOTSUPP, GUEST_STAGE_CACHE,
+				  "the rootfs is not a whole file with a name");
+	snprintf(key, size, "%llx-%llx-%llx-%llx.%lx-%llx.%lx", (unsigned long long)st->st_dev,
+		 (unsigned long long)st->st_ino, (unsigned long long)st->st_size,
+		 (unsigned long long)st->st_mtim.tv_sec, st->st_mtim.tv_nsec,
+		 (unsigned long long)st->st_ctim.tv_sec, st->st_ctim.tv_nsec);
+	return 0;
+}
+
+static bool same_string(const char *a, const char *b)
+{
+	return a == b || (a && b && strcmp(a, b) == 0);
 }
 
 bool host_rootfs_same(const struct host_rootfs *a, const struct host_rootfs *b)
 {
 	const struct stat *x = &a->st, *y = &b->st;
 
-	if (a->embedded != b->embedded || a->bytes != b->bytes || a->inodes != b->inodes)
+	if (a->embedded != b->embedded || a->bytes != b->bytes || a->inodes != b->inodes ||
+	    !same_string(a->cache, b->cache))
 		return false;
 	if (a->embedded)
 		return true;

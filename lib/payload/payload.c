@@ -25,6 +25,8 @@ const struct payload_blob payload_unpacker = { "guest-unpack", payload_unpacker_
 					       payload_unpacker_end,
 					       GUEST_LIBEXEC_DIR "/guest-unpack" };
 
+const char payload_rootfs_digest[] = GUEST_ROOTFS_DIGEST;
+
 const char *guest_rootfs_description(void)
 {
 	return GUEST_ROOTFS_DESCRIPTION;

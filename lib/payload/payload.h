@@ -15,6 +15,8 @@ struct payload_blob {
 
 extern const struct payload_blob payload_rootfs, payload_helper, payload_unpacker;
 
+extern const char payload_rootfs_digest[]; /* SHA-256, in hexadecimal */
+
 /* An fd of a sealed copy of the rootfs archive; or -errno. */
 int payload_open_rootfs(struct guest_error *err);
 

@@ -40,6 +40,7 @@
 #define WIRE_INLINE 16384 /* a command's strings above this travel in a memfd */
 #define WIRE_FDS_MAX 160
 #define WIRE_MOUNTS_MAX 128
+#define WIRE_IDS 6	   /* three numbers for each line of an id map */
 #define WIRE_STRING_NONE 0 /* offset of a string that is not there */
 
 enum wire_type {
@@ -68,9 +69,13 @@ struct wire_header {
 enum wire_rootfs {
 	WIRE_ROOTFS_ARCHIVE = 0,
 	WIRE_ROOTFS_DIRECTORY = 1,
+	WIRE_ROOTFS_FILL = 2, /* an archive, unpacked into a directory */
 };
 
-/* fds: the host's pidfd, the rootfs, the unpacker's executable (archives only) */
+/*
+ * fds: the host's pidfd; the directory, where there is one; the archive and the unpacker's
+ * executable, where there is one
+ */
 struct wire_start {
 	struct wire_header header;
 	uint32_t rootfs;		      /* enum wire_rootfs */
@@ -83,9 +88,10 @@ struct wire_start {
  * maps */
 struct wire_keeper {
 	struct wire_header header;
-	uint32_t ids_count; /* ids mapped into the keeper: 1, or a range */
-	int32_t pid;	    /* of the keeper, in the host's PID namespace */
-	uint32_t uid, gid;  /* what its root is to the host */
+	uint32_t ids_count;	       /* ids mapped into the keeper: 1, or a range */
+	int32_t pid;		       /* of the keeper, in the host's PID namespace */
+	uint32_t uid, gid;	       /* what its root is to the host */
+	uint32_t stored_ids[WIRE_IDS]; /* how its ids are stored in files; for comparison only */
 };
 
 /* fds: the host's pidfd, the group above that to be removed */

@@ -18,6 +18,7 @@ void __wrap_group_prepare(struct group_tree *group, const struct group_wish *wis
 int __wrap_group_get(struct keeper *keeper, const struct group_wish *wish, struct guest_error *err);
 
 const struct payload_blob payload_rootfs, payload_helper, payload_unpacker;
+const char payload_rootfs_digest[] = "";
 
 int payload_open_rootfs(struct guest_error *err)
 {

@@ -18,13 +18,13 @@
  *                           |
  *     fd 3 <-- struct guest_error
  *
- * usage: guest-unpack IDS [DECODER_MEMORY_MIB [DECODED_MIB]]
+ * usage: guest-unpack IDS [DECODER_MEMORY_MIB [DECODED_MIB [INODES]]]
  *
  *     fd 0    the archive, from its current offset: a regular file, a memfd or a pipe
  *     fd 3    gets exactly one struct guest_error: code 0, or a negative errno and why:
  *             -EINVAL   not a tar archive, or one without entries; or the arguments
  *             -EBADMSG  damaged, cut short, or against the policy below; sys_errno may say more
- *             -ENOSPC   does not fit the target
+ *             -ENOSPC   does not fit the target, or makes more than INODES (no cap)
  *             -EFBIG    a tar, or a file in it, larger than DECODED_MIB (16384)
  *             -ENOMEM   the decoder wants more than DECODER_MEMORY_MIB (512); or out of memory
  *             else      a system call failed: sys_errno
@@ -60,9 +60,9 @@
  *     no end-of-archive
  *     marker; data behind it  error
  *
- * What is bounded by what: data by the tmpfs (ENOSPC) and by DECODED_MIB; entries by its inodes
- * and, where they make none, by DECODED_MIB; pax and GNU long-name headers by libarchive (1 MiB
- * each, 32 for an entry); memory by DECODER_MEMORY_MIB and RLIMIT_DATA.
+ * What is bounded by what: data by the tmpfs (ENOSPC) and by DECODED_MIB; entries by its inodes,
+ * by INODES and, where they make none, by DECODED_MIB; pax and GNU long-name headers by libarchive
+ * (1 MiB each, 32 for an entry); memory by DECODER_MEMORY_MIB and RLIMIT_DATA.
  */
 #include "unpack.h"
 
@@ -140,16 +140,18 @@ static int parse_number(const char *text, uint64_t least, uint64_t most, uint64_
 static int prepare(int argc, char **argv, struct walk_options *options,
 		   struct decoder_limits *limits, struct guest_error *err)
 {
-	uint64_t ids = 0, memory_mib = 512, decoded_mib = 16384;
+	uint64_t ids = 0, memory_mib = 512, decoded_mib = 16384, inodes = UINT64_MAX;
 	struct rlimit rlimit;
 
-	if (argc < 2 || argc > 4 || parse_number(argv[1], 1, UINT32_MAX, &ids) < 0 ||
+	if (argc < 2 || argc > 5 || parse_number(argv[1], 1, UINT32_MAX, &ids) < 0 ||
 	    (argc > 2 && parse_number(argv[2], 1, UINT32_MAX, &memory_mib) < 0) ||
-	    (argc > 3 && parse_number(argv[3], 1, UINT32_MAX, &decoded_mib) < 0))
+	    (argc > 3 && parse_number(argv[3], 1, UINT32_MAX, &decoded_mib) < 0) ||
+	    (argc > 4 && parse_number(argv[4], 1, UINT64_MAX, &inodes) < 0))
 		return fail(err, -EINVAL, 0, GUEST_STAGE_HELPER,
-			    "usage: guest-unpack IDS [DECODER_MEMORY_MIB [DECODED_MIB]]");
-	*options =
-		(struct walk_options){ .ids = (uint32_t)ids, .decoded_bytes = decoded_mib * MIB };
+			    "usage: guest-unpack IDS [DECODER_MEMORY_MIB [DECODED_MIB [INODES]]]");
+	*options = (struct walk_options){ .ids = (uint32_t)ids,
+					  .decoded_bytes = decoded_mib * MIB,
+					  .inodes = inodes };
 	/* Not sysconf(3), which would want /sys: this asks for the affinity mask. */
 	limits->threads = lzma_cputhreads();
 	if (limits->threads < 1)
@@ -178,7 +180,7 @@ static int unpack(const struct walk_options *options, const struct decoder_limit
 	root = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (root < 0)
 		return fail(err, -errno, errno, GUEST_STAGE_UNPACK, "open the target directory");
-	r = writer_open(&writer, root, geteuid() == 0 && options->ids > 1, err);
+	r = writer_open(&writer, root, geteuid() == 0 && options->ids > 1, options->inodes, err);
 	if (r == 0)
 		r = decoder_open(&decoder, 0, limits, err);
 	if (r == 0)

@@ -118,6 +118,7 @@ struct parent {
 struct writer {
 	int root;
 	bool chown;		  /* we may, and there is more than one id */
+	uint64_t inodes_left;	  /* that may be made */
 	struct parent parents[2]; /* of the entry; of a hardlink's target */
 	struct fixup *fixups;	  /* directories, finished last */
 	size_t fixups_count, fixups_allocated, fixups_bytes;
@@ -128,7 +129,8 @@ struct writer {
 };
 
 /* Paths here are relative, without empty, "." and ".." components; "" is the root itself. */
-int writer_open(struct writer *writer, int root, bool chown, struct guest_error *err);
+int writer_open(struct writer *writer, int root, bool chown, uint64_t inodes,
+		struct guest_error *err);
 void writer_close(struct writer *writer);
 int writer_directory(struct writer *writer, const char *path, const struct metadata *meta);
 int writer_symlink(struct writer *writer, const char *path, const char *target,
@@ -146,6 +148,7 @@ int writer_finish(struct writer *writer);
 struct walk_options {
 	uint32_t ids;		/* owners below this are kept, others become 0 */
 	uint64_t decoded_bytes; /* cap on the tar's size, and on the size of any one file */
+	uint64_t inodes;	/* cap on files, symlinks and directories made */
 };
 
 struct walk_counts {

@@ -76,9 +76,12 @@ static int write_fail(struct writer *writer, const char *path, const char *step,
 	}
 }
 
-int writer_open(struct writer *writer, int root, bool chown, struct guest_error *err)
+int writer_open(struct writer *writer, int root, bool chown, uint64_t inodes,
+		struct guest_error *err)
 {
-	*writer = (struct writer){ .root = root, .chown = chown, .file = -EBADF, .err = err };
+	*writer = (struct writer){
+		.root = root, .chown = chown, .inodes_left = inodes, .file = -EBADF, .err = err
+	};
 	writer->parents[0].fd = writer->parents[1].fd = -EBADF;
 	return 0;
 }
@@ -106,6 +109,15 @@ void writer_close(struct writer *writer)
 	writer->fixups_count = 0;
 }
 
+/* For what is about to be made. -ENOSPC if it is one too many. */
+static int take_inode(struct writer *writer)
+{
+	if (writer->inodes_left == 0)
+		return -ENOSPC;
+	writer->inodes_left--;
+	return 0;
+}
+
 /* Make what is missing of `path`, component by component; returns it opened, or -1 (errno). */
 static int make_parents(struct writer *writer, char *path)
 {
@@ -117,10 +129,12 @@ static int make_parents(struct writer *writer, char *path)
 		slash = strchr(name, '/');
 		if (slash)
 			*slash = '\0';
-		if (mkdirat(fd, name, 0755) < 0 && errno != EEXIST)
-			next = -1;
-		else
-			next = open_beneath(fd, name, O_PATH);
+		next = open_beneath(fd, name, O_PATH);
+		if (next < 0 && errno == ENOENT) {
+			errno = -take_inode(writer);
+			if (!errno && (mkdirat(fd, name, 0755) == 0 || errno == EEXIST))
+				next = open_beneath(fd, name, O_PATH);
+		}
 		error = errno;
 		if (slash)
 			*slash = '/';
@@ -134,7 +148,8 @@ static int make_parents(struct writer *writer, char *path)
 	return fd;
 }
 
-/* Open the directory that `path` is to be made in; returns an fd. `ret_name`: the last part. */
+/* Open the directory that `path` is in or, with `make`, is to be made in; returns an fd.
+ * `ret_name`: the last part. */
 static int parent_get(struct writer *writer, struct parent *parent, const char *path, bool make,
 		      const char **ret_name)
 {
@@ -142,6 +157,8 @@ static int parent_get(struct writer *writer, struct parent *parent, const char *
 	size_t length = slash ? (size_t)(slash - path) : 0;
 
 	*ret_name = slash ? slash + 1 : path;
+	if (make && take_inode(writer) < 0)
+		return -ENOSPC;
 	if (length == 0)
 		return writer->root;
 	if (parent->fd >= 0 && parent->length == length && !memcmp(parent->path, path, length))

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A user's cache of unpacked rootfs, on disk. It knows what an entry is, whether one is as it was
+ * made, and how processes keep out of each other's way; what is in it, and who mounts it, is the
+ * caller's business.
+ *
+ *   CACHE/                 this user's, nobody else may write there
+ *     rootfs-KEY/          an entry, complete: it was made under another name. Mode 0700; locked
+ *       rootfs/            (flock(2), shared) by whom it serves
+ *       manifest           what the tree's inodes were when it was made
+ *     tmp-PID-NUMBER/      one that is being made or removed, locked by who does it
+ *
+ * The manifest is there for accidents (a cleaner of old files, a restored backup, a crash), not
+ * against the user himself, who may change the tree and the manifest as well.
+ */
+#ifndef GUEST_CACHE_CACHE_H
+#define GUEST_CACHE_CACHE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "guest/guest.h"
+
+/* --- tree.c: a whole directory tree; 0 or -errno --- */
+
+/* Paths below the tree, one behind the other with their NULs; those of directories end in "/". */
+struct cache_list {
+	char *paths; /* to be freed, whatever was returned */
+	size_t used, capacity;
+};
+
+/* The directories and files of a tree; other things are the concern of their directory, whose times
+ * tell of names that come and go. */
+int cache_list_tree(int tree, struct cache_list *ret_list);
+
+/* A sum over their inodes: numbers, modes, owners, sizes, times of change. */
+int cache_sum_tree(int tree, const struct cache_list *list, uint64_t *ret_sum);
+
+/* Remove all that is in a tree, whatever its mode. */
+int cache_empty_tree(int tree);
+
+/* --- cache.c --- */
+
+#define CACHE_IDS 6 /* numbers that say how a guest's ids are stored in files */
+
+struct cache_manifest {
+	char format[16];
+	uint32_t stored_ids[CACHE_IDS];
+	uint64_t sum;
+	uint64_t list_size; /* the list follows */
+};
+
+struct cache_entry {
+	int cache;		  /* CACHE */
+	int fd;			  /* the entry's directory, locked */
+	int tree;		  /* its rootfs/ */
+	bool fresh;		  /* to be filled and then published; else to be checked */
+	char key[160], name[160]; /* it shall be found under, and can be found under now */
+	struct cache_manifest manifest;
+	struct cache_list list;
+};
+
+/*
+ * The directory that guest_config.cache_dir stands for; to be freed. "": the user's own; -ENOENT if
+ * there is none.
+ */
+int cache_place(const char *cache_dir, char **ret_path, struct guest_error *err);
+
+/*
+ * Get the entry of a key, or begin a new one; to be given to cache_put() in the end. -EPERM if it
+ * cannot be trusted, and should not be passed over. Anything else: there can be no cache now.
+ */
+int cache_get(struct cache_entry *entry, const char *path, const char *key,
+	      struct guest_error *err);
+
+/* Is one that was found as it was made? 0; -EAGAIN: no, get another; or -errno. */
+int cache_check(const struct cache_entry *entry, struct guest_error *err);
+
+/*
+ * It serves a guest, with ids stored like this: publish it if it is fresh. 0; -EAGAIN: another
+ * process has been faster, or ids were stored otherwise: get another; or -errno.
+ */
+int cache_settle(struct cache_entry *entry, const uint32_t stored_ids[CACHE_IDS],
+		 struct guest_error *err);
+
+/*
+ * Give up an entry, for the reason `why`. One that was not published is removed; one that was found
+ * is so after -EAGAIN, or -EBUSY is returned if it serves others. Else returns `why`.
+ */
+int cache_drop(struct cache_entry *entry, int why, struct guest_error *err);
+
+/* Close its fds, and free its list. The entry stays. */
+void cache_close(struct cache_entry *entry);
+
+#endif

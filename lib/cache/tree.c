@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Walks over a tree, breadth first and without recursion: however deep it is, that takes one fd,
+ * and a list of paths in which directories come before what is in them.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/sys.h"
+#include "cache/cache.h"
+
+/* `directory`: the offset of its path in the list. */
+static int add_path(struct cache_list *list, size_t directory, const char *name, const char *slash)
+{
+	size_t size = strlen(list->paths + directory) + strlen(name) + strlen(slash) + 1;
+
+	if (size > list->capacity - list->used) {
+		size_t capacity = (list->used + size) * 2;
+		char *paths = realloc(list->paths, capacity);
+
+		if (!paths)
+			return -ENOMEM;
+		list->paths = paths;
+		list->capacity = capacity;
+	}
+	snprintf(list->paths + list->used, size, "%s%s%s", list->paths + directory, name, slash);
+	list->used += size;
+	return 0;
+}
+
+/* Add what is in a directory to the list: directories and files or, if all is removed that is no
+ * directory, those alone. */
+static int list_directory(struct cache_list *list, size_t path, DIR *directory, bool remove)
+{
+	int fd = dirfd(directory), r = 0;
+	struct dirent *entry;
+	struct stat st;
+
+	while (r == 0 && ((void)(errno = 0), (entry = readdir(directory)))) {
+		const char *name = entry->d_name;
+
+		if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+			continue;
+		if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			return -errno;
+		if (S_ISDIR(st.st_mode) && remove)
+			(void)fchmodat(fd, name, 0700, 0);
+		if (S_ISDIR(st.st_mode))
+			r = add_path(list, path, name, "/");
+		else if (remove)
+			(void)unlinkat(fd, name, 0);
+		else if (S_ISREG(st.st_mode))
+			r = add_path(list, path, name, "");
+	}
+	return r < 0 ? r : -errno;
+}
+
+/* Walks past what this user cannot look into. */
+static int list_tree(struct cache_list *list, int tree, bool remove)
+{
+	int r = 0;
+
+	list->used = list->capacity = sizeof("./");
+	list->paths = strdup("./");
+	if (!list->paths)
+		return -ENOMEM;
+	for (size_t at = 0, size; r == 0 && at < list->used; at += size) {
+		const char *path = list->paths + at;
+		DIR *directory;
+		int fd;
+
+		size = strlen(path) + 1;
+		if (path[size - 2] != '/')
+			continue;
+		fd = sys_openat2(tree, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0,
+				 RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV);
+		if (fd < 0 && errno == EACCES)
+			continue;
+		directory = fd < 0 ? NULL : fdopendir(fd);
+		r = directory ? list_directory(list, at, directory, remove) : -errno;
+		if (directory)
+			closedir(directory);
+		else
+			fd_close(&fd);
+	}
+	return r;
+}
+
+int cache_list_tree(int tree, struct cache_list *ret_list)
+{
+	return list_tree(ret_list, tree, false);
+}
+
+/* One more number into a sum. The multiplier is that of Fibonacci hashing: 2^64 / 1.618... */
+static uint64_t mix(uint64_t sum, uint64_t number)
+{
+	sum = (sum ^ number) * 0x9e3779b97f4a7c15U;
+	return sum ^ sum >> 32;
+}
+
+int cache_sum_tree(int tree, const struct cache_list *list, uint64_t *ret_sum)
+{
+	uint64_t sum = 0;
+
+	for (size_t at = 0; at < list->used; at += strlen(list->paths + at) + 1) {
+		struct stat st;
+
+		if (fstatat(tree, list->paths + at, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			return -errno;
+		sum = mix(sum, st.st_ino);
+		sum = mix(sum, st.st_mode);
+		sum = mix(sum, (uint64_t)st.st_uid << 32 | st.st_gid);
+		sum = mix(sum, (uint64_t)st.st_size);
+		sum = mix(sum, (uint64_t)st.st_mtim.tv_sec);
+		sum = mix(sum, (uint64_t)st.st_ctim.tv_sec);
+		sum = mix(sum, (uint64_t)st.st_mtim.tv_nsec << 32 | (uint64_t)st.st_ctim.tv_nsec);
+	}
+	*ret_sum = sum;
+	return 0;
+}
+
+int cache_empty_tree(int tree)
+{
+	struct cache_list list = { 0 };
+	int r = list_tree(&list, tree, true);
+
+	/* the directories backwards, down to the tree's own, which stays */
+	while (r == 0 && list.used > sizeof("./")) {
+		do
+			list.used--;
+		while (list.paths[list.used - 1]);
+		if (unlinkat(tree, list.paths + list.used, AT_REMOVEDIR) < 0)
+			r = -errno;
+	}
+	free(list.paths);
+	return r;
+}
