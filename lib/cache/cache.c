@@ -2,9 +2,9 @@
 /*
  * Two processes that fill the same entry know nothing of each other: each unpacks into a directory
  * of its own, and the first to rename it wins. An entry is locked shared by each process that it
- * serves, and exclusively by who removes it, having given it another name first; so nobody loses
- * what its guests run on. Who is killed loses his lock, and leaves a tmp- directory for the next
- * one who fills an entry to remove.
+ * serves, and exclusively by who removes it; so nobody loses what its guests run on. One that
+ * cannot be locked so is given another name. That, and what is left behind by who was killed, is
+ * for the next one who fills an entry to remove, when it is old and without a lock.
  */
 #include "cache/cache.h"
 
@@ -101,16 +101,6 @@ static int open_cache(const char *path, struct guest_error *err)
 	return r < 0 ? r : fd_move(&fd);
 }
 
-/* Remove a directory that we have locked exclusively, and that has this name. */
-static int remove_locked(int cache, const char *name, int fd)
-{
-	int r = cache_empty_tree(fd);
-
-	if (r == 0 && unlinkat(cache, name, AT_REMOVEDIR) < 0)
-		r = -errno;
-	return r;
-}
-
 static bool is_named(int cache, const char *name, int fd)
 {
 	struct stat named, st;
@@ -125,19 +115,20 @@ static void partial_name(char *name, size_t size)
 	snprintf(name, size, PARTIAL_PREFIX "%d-%llu", getpid(), (unsigned long long)sys_now_ns());
 }
 
-/* Lock what has this name exclusively, give it another, and remove it. -EBUSY: it is in use. */
+/* Remove what has this name, if it is still this; what is in use merely gets another name, by which
+ * it will be found when it is old. */
 static int remove_entry(int cache, const char *name, int fd)
 {
 	char partial[64];
 
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-		return errno == EWOULDBLOCK ? -EBUSY : -errno;
 	if (!is_named(cache, name, fd))
 		return 0; /* somebody else has done so */
 	partial_name(partial, sizeof(partial));
 	if (renameat(cache, name, cache, partial) < 0)
 		return -errno;
-	return remove_locked(cache, partial, fd);
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0 && cache_empty_tree(fd) == 0)
+		(void)unlinkat(cache, partial, AT_REMOVEDIR);
+	return 0;
 }
 
 static bool is_old(const char *name, int fd)
@@ -161,7 +152,7 @@ static void clean(int cache)
 	while (directory && (entry = readdir(directory))) {
 		cleanup_fd int old = openat(cache, entry->d_name, OPEN_DIRECTORY);
 
-		if (old >= 0 && is_old(entry->d_name, old))
+		if (old >= 0 && is_old(entry->d_name, old) && flock(old, LOCK_EX | LOCK_NB) == 0)
 			(void)remove_entry(cache, entry->d_name, old);
 	}
 	if (directory)
@@ -350,8 +341,7 @@ int cache_drop(struct cache_entry *entry, int why, struct guest_error *err)
 
 	if (entry->fd >= 0 && (entry->fresh || why == -EAGAIN))
 		r = remove_entry(entry->cache, entry->name, entry->fd);
-	/* what is left of one that was never found under its key is for the next one to remove */
-	if (r < 0 && !entry->fresh)
+	if (r < 0 && why == -EAGAIN)
 		why = error_make(err, -r, GUEST_STAGE_CACHE, "removing %.80s, which has changed",
 				 entry->name);
 	cache_close(entry);

@@ -85,8 +85,8 @@ int cache_settle(struct cache_entry *entry, const uint32_t stored_ids[CACHE_IDS]
 		 struct guest_error *err);
 
 /*
- * Give up an entry, for the reason `why`. One that was not published is removed; one that was found
- * is so after -EAGAIN, or -EBUSY is returned if it serves others. Else returns `why`.
+ * Give up an entry, for the reason `why`, and return that. One that was not published is removed,
+ * and after -EAGAIN one that was found; if it cannot be, returns why not.
  */
 int cache_drop(struct cache_entry *entry, int why, struct guest_error *err);
 

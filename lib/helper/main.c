@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -141,6 +142,7 @@ static int idmapped_rootfs(int rootfs, bool fill, int user_ns, struct guest_erro
 	struct mount_attr attr = {
 		.attr_set = MOUNT_ATTR_IDMAP | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
 			    (fill ? 0 : MOUNT_ATTR_RDONLY),
+		.propagation = MS_PRIVATE, /* as the root of the unpacker, it must not be shared */
 		.userns_fd = (uint64_t)user_ns,
 	};
 	int tree = sys_open_tree(rootfs, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
