@@ -18,6 +18,7 @@ static const char help[] =
 	"stdin, stdout and stderr are the caller's, as is the exit status.\n"
 	"\n"
 	"  --rootfs PATH              a directory or a tar instead of the embedded rootfs\n"
+	"  --cache[=DIR]              keep the rootfs unpacked in DIR, or in ~/.cache/libguest\n"
 	"  --bind SRC[:DST[:OPTIONS]] a path of the host at DST in the guest; DST: the same path\n"
 	"  --ro-bind SRC[:DST[:...]]  the same, read-only\n"
 	"  --tmpfs DST[:OPTIONS]      an empty tmpfs, for example /data:size=64m\n"

@@ -121,6 +121,20 @@ static void print_enforcers(const struct run_options *options, const struct gues
 		fprintf(stderr, "cgroup       %s\n", info->cgroup);
 }
 
+static void print_template(const struct guest_info *info)
+{
+	static const char *const sources[] = {
+		[GUEST_TEMPLATE_UNPACKED] = "unpacked",
+		[GUEST_TEMPLATE_DIRECTORY] = "a directory",
+		[GUEST_TEMPLATE_CACHED] = "cached",
+		[GUEST_TEMPLATE_FILLED] = "unpacked into the cache",
+		[GUEST_TEMPLATE_NO_CACHE] = "unpacked",
+	};
+
+	if (info->template_source < sizeof(sources) / sizeof(sources[0]))
+		fprintf(stderr, "rootfs       %s\n", sources[info->template_source]);
+}
+
 static void print_stats(const struct guest_result *result)
 {
 	static const char *const seen[] = { "killed for want of memory", "fork refused",
@@ -149,6 +163,15 @@ static void print_stats(const struct guest_result *result)
 	fprintf(stderr, "written      %" PRIu64 " kB\n", result->written_bytes >> 10);
 }
 
+/* What was asked for and cannot be had is told. */
+static void print_missing_cache(struct guest *guest)
+{
+	struct guest_info info = { .size = sizeof(info) };
+
+	if (guest_info(guest, &info, NULL) == 0 && info.cache_error)
+		fprintf(stderr, "guest: without a cache: %s\n", info.cache_error);
+}
+
 static int run_in(struct guest *guest, const struct run_options *options)
 {
 	static const char *const shell[] = { "bash", NULL };
@@ -170,8 +193,10 @@ static int run_in(struct guest *guest, const struct run_options *options)
 	}
 	if (options->stats) {
 		print_stats(&result);
-		if (guest_info(guest, &info, NULL) == 0)
+		if (guest_info(guest, &info, NULL) == 0) {
 			print_enforcers(options, &info, &result);
+			print_template(&info);
+		}
 	}
 	status = status_of_result(&result);
 	guest_result_clear(&result);
@@ -190,6 +215,8 @@ int run_main(int argc, char **argv)
 	keep_terminal();
 	if (guest_init(&guest, &options.config, &err) < 0)
 		fail("%s", err.message);
+	if (options.config.cache_dir)
+		print_missing_cache(guest);
 	status = run_in(guest, &options);
 	if (guest_shutdown(guest, &err) < 0)
 		fprintf(stderr, "guest: %s\n", err.message);

@@ -10,6 +10,7 @@
 /* No option has a short form: the letters are for read_option() alone. */
 static const struct option known[] = {
 	{ "rootfs", required_argument, NULL, 'r' },
+	{ "cache", optional_argument, NULL, 'k' },
 	{ "bind", required_argument, NULL, 'b' },
 	{ "ro-bind", required_argument, NULL, 'B' },
 	{ "tmpfs", required_argument, NULL, 'T' },
@@ -140,6 +141,9 @@ static void read_option(struct run_options *options, int option, const char *nam
 	switch (option) {
 	case 'r':
 		config->rootfs_path = text;
+		break;
+	case 'k':
+		config->cache_dir = text ? text : "";
 		break;
 	case 'b':
 	case 'B':

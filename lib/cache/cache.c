@@ -117,8 +117,9 @@ static void partial_name(char *name, size_t size)
 
 /* Remove what has this name, if it is still this; what is in use merely gets another name, by which
  * it will be found when it is old. */
-static int remove_entry(int cache, const char *name, int fd)
+static int remove_entry(const struct cache_entry *entry, const char *name, int fd)
 {
+	int cache = entry->cache;
 	char partial[64];
 
 	if (!is_named(cache, name, fd))
@@ -126,7 +127,8 @@ static int remove_entry(int cache, const char *name, int fd)
 	partial_name(partial, sizeof(partial));
 	if (renameat(cache, name, cache, partial) < 0)
 		return -errno;
-	if (flock(fd, LOCK_EX | LOCK_NB) == 0 && cache_empty_tree(fd) == 0)
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0 &&
+	    (cache_empty_tree(fd) == 0 || entry->empty(fd) == 0))
 		(void)unlinkat(cache, partial, AT_REMOVEDIR);
 	return 0;
 }
@@ -143,9 +145,9 @@ static bool is_old(const char *name, int fd)
 }
 
 /* Remove what others have left behind, and what has served nobody for long. */
-static void clean(int cache)
+static void clean(const struct cache_entry *own)
 {
-	int fd = openat(cache, ".", OPEN_DIRECTORY);
+	int cache = own->cache, fd = openat(cache, ".", OPEN_DIRECTORY);
 	DIR *directory = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *entry;
 
@@ -153,7 +155,7 @@ static void clean(int cache)
 		cleanup_fd int old = openat(cache, entry->d_name, OPEN_DIRECTORY);
 
 		if (old >= 0 && is_old(entry->d_name, old) && flock(old, LOCK_EX | LOCK_NB) == 0)
-			(void)remove_entry(cache, entry->d_name, old);
+			(void)remove_entry(own, entry->d_name, old);
 	}
 	if (directory)
 		closedir(directory);
@@ -225,7 +227,7 @@ static int make_directory(int at, const char *name, mode_t mode)
 
 static int begin_entry(struct cache_entry *entry, struct guest_error *err)
 {
-	clean(entry->cache);
+	clean(entry);
 	entry->fresh = true;
 	partial_name(entry->name, sizeof(entry->name));
 	entry->fd = make_directory(entry->cache, entry->name, 0700);
@@ -239,11 +241,12 @@ static int begin_entry(struct cache_entry *entry, struct guest_error *err)
 	return 0;
 }
 
-int cache_get(struct cache_entry *entry, const char *path, const char *key, struct guest_error *err)
+int cache_get(struct cache_entry *entry, const char *path, const char *key, cache_empty *empty,
+	      struct guest_error *err)
 {
 	int r;
 
-	*entry = (struct cache_entry){ .fd = -EBADF, .tree = -EBADF };
+	*entry = (struct cache_entry){ .empty = empty, .fd = -EBADF, .tree = -EBADF };
 	snprintf(entry->key, sizeof(entry->key), ENTRY_PREFIX "%s", key);
 	r = entry->cache = open_cache(path, err);
 	if (r >= 0)
@@ -340,7 +343,7 @@ int cache_drop(struct cache_entry *entry, int why, struct guest_error *err)
 	int r = 0;
 
 	if (entry->fd >= 0 && (entry->fresh || why == -EAGAIN))
-		r = remove_entry(entry->cache, entry->name, entry->fd);
+		r = remove_entry(entry, entry->name, entry->fd);
 	if (r < 0 && why == -EAGAIN)
 		why = error_make(err, -r, GUEST_STAGE_CACHE, "removing %.80s, which has changed",
 				 entry->name);

@@ -51,7 +51,11 @@ struct cache_manifest {
 	uint64_t list_size; /* the list follows */
 };
 
+/* Do what cache_empty_tree() does, with more rights. 0 or -errno. */
+typedef int cache_empty(int tree);
+
 struct cache_entry {
+	cache_empty *empty;
 	int cache;		  /* CACHE */
 	int fd;			  /* the entry's directory, locked */
 	int tree;		  /* its rootfs/ */
@@ -70,8 +74,9 @@ int cache_place(const char *cache_dir, char **ret_path, struct guest_error *err)
 /*
  * Get the entry of a key, or begin a new one; to be given to cache_put() in the end. -EPERM if it
  * cannot be trusted, and should not be passed over. Anything else: there can be no cache now.
+ * `empty` removes what this user may not.
  */
-int cache_get(struct cache_entry *entry, const char *path, const char *key,
+int cache_get(struct cache_entry *entry, const char *path, const char *key, cache_empty *empty,
 	      struct guest_error *err);
 
 /* Is one that was found as it was made? 0; -EAGAIN: no, get another; or -errno. */

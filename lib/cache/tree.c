@@ -6,7 +6,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -16,10 +15,11 @@
 #include "base/sys.h"
 #include "cache/cache.h"
 
-/* `directory`: the offset of its path in the list. */
-static int add_path(struct cache_list *list, size_t directory, const char *name, const char *slash)
+/* `directory`: the offset of its path in the list. `end`: "/" or "". */
+static int add_path(struct cache_list *list, size_t directory, const char *name, const char *end)
 {
-	size_t size = strlen(list->paths + directory) + strlen(name) + strlen(slash) + 1;
+	size_t above = strlen(list->paths + directory), size = above + strlen(name) + 2;
+	char *path;
 
 	if (size > list->capacity - list->used) {
 		size_t capacity = (list->used + size) * 2;
@@ -30,8 +30,10 @@ static int add_path(struct cache_list *list, size_t directory, const char *name,
 		list->paths = paths;
 		list->capacity = capacity;
 	}
-	snprintf(list->paths + list->used, size, "%s%s%s", list->paths + directory, name, slash);
-	list->used += size;
+	path = list->paths + list->used;
+	memcpy(path, list->paths + directory, above);
+	strcpy(stpcpy(path + above, name), end);
+	list->used += strlen(path) + 1;
 	return 0;
 }
 

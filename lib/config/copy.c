@@ -58,6 +58,7 @@ static void put_all(struct texts *texts, struct copy *copy)
 	config->capabilities = put_text(texts, config->capabilities);
 	config->io_max = put_text(texts, config->io_max);
 	config->cgroup_parent = put_text(texts, config->cgroup_parent);
+	config->cache_dir = put_text(texts, config->cache_dir);
 	for (struct guest_mount *mount = copy->mounts; mount < copy->mounts + config->mounts_count;
 	     mount++) {
 		mount->source = put_path(texts, mount->source);

@@ -62,6 +62,7 @@ struct keeper {
 	struct idmap map;
 	int control;	    /* to the host */
 	int host;	    /* pidfd of the host */
+	int remove;	    /* a directory to be emptied, and no more; else -EBADF */
 	int proc;	    /* O_PATH of a procfs of the keeper's PID namespace */
 	int mount_ns;	    /* its own, with nothing of the host in it */
 	int host_tree_ns;   /* one with the host's tree at /host; -EBADF if map.privileged */

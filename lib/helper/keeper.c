@@ -37,6 +37,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/sys.h"
+#include "cache/cache.h"
 #include "helper/helper.h"
 
 const char *const keeper_masks[] = {
@@ -371,6 +372,21 @@ __attribute__((noreturn)) static void keeper_loop(struct keeper *keeper)
 	}
 }
 
+/* What guests have made belongs to ids that the host's user has for guests only. */
+__attribute__((noreturn)) static void remove_main(struct keeper *keeper)
+{
+	struct guest_error err = { .size = sizeof(err) };
+	int r = become_root(&err);
+
+	if (r == 0)
+		r = cache_empty_tree(keeper->remove);
+	if (r < 0 && err.code == 0)
+		error_make(&err, -r, GUEST_STAGE_CACHE, "removing an entry");
+	if (r < 0)
+		helper_fail(keeper->control, &err);
+	_exit(wire_send_plain(keeper->control, WIRE_READY) < 0);
+}
+
 __attribute__((noreturn)) void keeper_main(struct keeper *keeper, const struct wire_start *start,
 					   int archive, int unpacker, int go)
 {
@@ -383,6 +399,8 @@ __attribute__((noreturn)) void keeper_main(struct keeper *keeper, const struct w
 		_exit(1);
 	fd_close(&go);
 	keeper->host_tree_ns = -EBADF;
+	if (keeper->remove >= 0)
+		remove_main(keeper);
 	if (keeper_setup(keeper, start, archive, unpacker, fds_count > 0 ? fds[0] : -EBADF, &err) <
 	    0)
 		helper_fail(keeper->control, &err);

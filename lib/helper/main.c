@@ -271,7 +271,11 @@ int main(void)
 	launch.start = &message.start;
 	launch.keeper.control = HELPER_CONTROL_FD;
 	launch.keeper.host = fds[0];
-	launch.directory = launch.start->rootfs == WIRE_ROOTFS_ARCHIVE ? -EBADF : fds[n++];
+	launch.directory = launch.keeper.remove = -EBADF;
+	if (launch.start->rootfs == WIRE_ROOTFS_REMOVE)
+		launch.keeper.remove = fds[n++];
+	else if (launch.start->rootfs != WIRE_ROOTFS_ARCHIVE)
+		launch.directory = fds[n++];
 	launch.archive = n + 1 < fds_count ? fds[n] : -EBADF;
 	launch.unpacker = n + 1 < fds_count ? fds[n + 1] : -EBADF;
 	if (closed < 0) {

@@ -144,7 +144,7 @@ static int send_start(struct keeper *keeper, uint32_t kind, int directory, struc
 	r = add_fd(&request, fd_above_stdio(sys_pidfd_open(getpid(), 0)), "pidfd_open", err);
 	if (r >= 0 && kind != WIRE_ROOTFS_ARCHIVE)
 		r = add_directory(&request, directory, err);
-	if (r >= 0 && kind != WIRE_ROOTFS_DIRECTORY)
+	if (r >= 0 && (kind == WIRE_ROOTFS_ARCHIVE || kind == WIRE_ROOTFS_FILL))
 		r = add_archive(&request, rootfs, err);
 	if (r >= 0) {
 		start = (struct wire_start *)request.bytes;
@@ -239,6 +239,18 @@ static void keeper_stop(struct keeper *keeper)
 	fd_close(&keeper->user_ns);
 }
 
+/* Remove what is in a directory, with the rights of a guest's root. */
+static int empty_as_guest(int directory)
+{
+	struct keeper remover = { .control = -EBADF, .pidfd = -EBADF, .user_ns = -EBADF };
+	struct guest_error err;
+	int r = start_once(&remover, &(struct group_wish){ 0 }, WIRE_ROOTFS_REMOVE, directory,
+			   &err);
+
+	keeper_stop(&remover);
+	return r;
+}
+
 /*
  * With a template in the cache. 0; -EPERM: something is wrong with the cache; else there can be
  * none now. More than a few times, somebody plays tricks with it.
@@ -254,7 +266,7 @@ static int start_cached(struct keeper *keeper, const struct group_wish *wish,
 		return r;
 	r = -EAGAIN;
 	for (int tries = 0; tries < CACHE_TRIES && r == -EAGAIN; tries++) {
-		r = cache_get(cache, keeper->rootfs.cache, key, err);
+		r = cache_get(cache, keeper->rootfs.cache, key, empty_as_guest, err);
 		if (r < 0)
 			continue;
 		r = start_once(keeper, wish,

@@ -70,6 +70,8 @@ enum wire_rootfs {
 	WIRE_ROOTFS_ARCHIVE = 0,
 	WIRE_ROOTFS_DIRECTORY = 1,
 	WIRE_ROOTFS_FILL = 2, /* an archive, unpacked into a directory */
+	/* no rootfs: empty the directory with the rights of a guest's root, and exit */
+	WIRE_ROOTFS_REMOVE = 3,
 };
 
 /*

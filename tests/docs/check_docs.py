@@ -34,7 +34,7 @@ def option_names(source):
     text = re.search(r"char help\[\] =(.*?);\n\n", (tool / "main.c").read_text(), re.DOTALL).group(1)
     page = (source / "man/guest.1").read_text()
     return {
-        "tool": set(re.findall(r'\{ "([a-z-]+)", (?:no|required)_argument', tables)) | {"version"},
+        "tool": set(re.findall(r'\{ "([a-z-]+)", (?:no|optional|required)_argument', tables)) | {"version"},
         "--help": set(re.findall(r"--([a-z][a-z-]+)", text)),
         "guest.1": set(re.findall(r"\bFl -([a-z][a-z-]+)", page)),
     }

@@ -6,6 +6,7 @@ from __future__ import annotations
 import gc
 import os
 import socket
+import tarfile
 import threading
 import time
 import warnings
@@ -216,6 +217,35 @@ def test_rootfs_from_a_directory(small_rootfs, tmp_path):
         code = "read name < /etc/name; echo $name > /new; read x < /new; echo $x"
         assert guest.run(code, shell=True).stdout == b"small\n"
     assert not (root / "new").exists()
+
+
+def test_cache(works, tmp_path):
+    def first(**config):
+        with Guest(rootfs=archive, **config) as guest:
+            info = guest.info()
+        libguest.trim()
+        return info
+
+    archive, cache = str(tmp_path / "rootfs.tar"), tmp_path / "cache"
+    with tarfile.open(archive, "w") as tar:
+        tar.addfile(tarfile.TarInfo("file"))
+    assert (first().template_source, first().cache_error) == ("unpacked", None)
+    info = first(cache_dir=cache)
+    if info.template_source == "no cache" and "idmapped" in info.cache_error:
+        pytest.skip(info.cache_error)
+    assert (info.template_source, info.cache_error) == ("filled", None)
+    assert first(cache_dir=cache).template_source == "cached"
+    cache.chmod(0o777)
+    with pytest.raises(PermissionError, match="chmod 700"):
+        first(cache_dir=cache)
+    cache.chmod(0o700)
+    reading, writing = os.pipe()
+    os.write(writing, open(archive, "rb").read())
+    os.close(writing)
+    with Guest(rootfs=reading, cache_dir=cache) as guest:
+        assert guest.info().template_source == "no cache"
+        assert "not a whole file" in guest.info().cache_error
+    os.close(reading)
 
 
 def test_rootfs_that_is_not_one(tmp_path):

@@ -137,9 +137,9 @@ END_TEST
 
 START_TEST(every_stage_and_cause_has_a_name)
 {
-	for (int stage = 0; stage <= GUEST_STAGE_BUDGET; stage++)
+	for (int stage = 0; stage <= GUEST_STAGE_CACHE; stage++)
 		ck_assert_str_ne(guest_stage_name(stage), "unknown");
-	ck_assert_str_eq(guest_stage_name(GUEST_STAGE_BUDGET + 1), "unknown");
+	ck_assert_str_eq(guest_stage_name(GUEST_STAGE_CACHE + 1), "unknown");
 	ck_assert_str_eq(guest_stage_name(-1), "unknown");
 	ck_assert_str_eq(guest_stage_name(INT32_MIN), "unknown");
 }

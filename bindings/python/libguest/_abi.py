@@ -51,6 +51,12 @@ GUEST_ENFORCED_CGROUP2_SYSTEMD = 2
 GUEST_ENFORCED_RLIMIT = 3
 GUEST_ENFORCED_SAMPLED = 4
 
+GUEST_TEMPLATE_UNPACKED = 1
+GUEST_TEMPLATE_DIRECTORY = 2
+GUEST_TEMPLATE_CACHED = 3
+GUEST_TEMPLATE_FILLED = 4
+GUEST_TEMPLATE_NO_CACHE = 5
+
 GUEST_LIMIT_KEEP = 2**64 - 1
 
 GUEST_POOL_MAX = 1024
@@ -109,6 +115,7 @@ class guest_config(ctypes.Structure):
         ("budget_wall_ns", c_uint64),
         ("budget_output_bytes", c_uint64),
         ("budget_written_bytes", c_uint64),
+        ("cache_dir", c_char_p),
     ]
 
 
@@ -216,6 +223,9 @@ class guest_info(ctypes.Structure):
         ("processes_now", c_uint64),
         ("writable_used_bytes", c_uint64),
         ("writable_used_inodes", c_uint64),
+        ("template_source", c_uint32),
+        ("reserved", c_uint32),
+        ("cache_error", c_char_p),
     ]
 
 

@@ -71,6 +71,7 @@ class Settings(TypedDict, total=False):
     budget_wall: Optional[float]
     budget_output_bytes: Optional[int]
     budget_written_bytes: Optional[int]
+    cache_dir: Optional[Text]
     best_effort: bool
     seccomp: bool
 
@@ -103,7 +104,7 @@ def config_from(settings: Settings) -> _abi.guest_config:
         config.rootfs_fd = unsigned("rootfs", rootfs, _INT32_MAX)
     elif rootfs is not None:
         config.rootfs_path = encode(rootfs)
-    for name in ("hostname", "capabilities", "io_max", "cgroup_parent"):
+    for name in ("hostname", "capabilities", "io_max", "cgroup_parent", "cache_dir"):
         if values.get(name) is not None:
             setattr(config, name, encode(values[name]))
     network = settings.get("network", False)

@@ -47,6 +47,9 @@ class Guest(Handle):
     budget_commands, budget_cpu, budget_wall, budget_output_bytes, budget_written_bytes: budgets for
         the guest's life: commands that may be started, seconds of CPU time, seconds since it was
         made, bytes of captured output, and bytes written by write(2) to whatever it be.
+    cache_dir: the absolute path of a directory that keeps the rootfs unpacked on disk, for this
+        user's later processes; "" for $XDG_CACHE_HOME/libguest or ~/.cache/libguest; None for none.
+        info() tells whether it was found there, and why not.
     best_effort: drop a limit that nothing here can enforce, rather than fail.
     seccomp: filter system calls.
 

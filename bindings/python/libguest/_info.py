@@ -12,6 +12,14 @@ from . import _abi
 from ._result import enforcer
 from ._text import encode, unsigned
 
+_TEMPLATE_SOURCES = {
+    _abi.GUEST_TEMPLATE_UNPACKED: "unpacked",
+    _abi.GUEST_TEMPLATE_DIRECTORY: "directory",
+    _abi.GUEST_TEMPLATE_CACHED: "cached",
+    _abi.GUEST_TEMPLATE_FILLED: "filled",
+    _abi.GUEST_TEMPLATE_NO_CACHE: "no cache",
+}
+
 _NONE_IF_0 = {
     "memory_bytes",
     "memory_high_bytes",
@@ -46,6 +54,12 @@ class Info:
                in use now, and at most; None if not known (it takes cgroup v2)
       writable_used_bytes, writable_used_inodes
                in use now
+      template_source
+               where the read-only files below what the guest writes come from: "unpacked" into
+               memory, a "directory", "cached" (found in cache_dir), "filled" (unpacked there), or
+               "no cache" (unpacked into memory, though there is a cache_dir)
+      cache_error
+               with "no cache", why; else None
     """
 
     running: int
@@ -73,6 +87,8 @@ class Info:
     processes_now: Optional[int]
     writable_used_bytes: int
     writable_used_inodes: int
+    template_source: str
+    cache_error: Optional[str]
 
 
 def info_from(info: _abi.guest_info) -> Info:
@@ -88,6 +104,10 @@ def info_from(info: _abi.guest_info) -> Info:
         values[name] = value
     if info.cgroup is not None:
         values["cgroup"] = os.fsdecode(info.cgroup)
+    values["template_source"] = _TEMPLATE_SOURCES[info.template_source]
+    if info.cache_error is not None:
+        values["cache_error"] = info.cache_error.decode(errors="replace")
+    del values["reserved"]
     return Info(**values)
 
 
