@@ -416,3 +416,15 @@ def test_xz_without_a_check_and_with_an_unknown_one(unpacker):
     data[7] = 2  # reserved
     data[8:12] = struct.pack("<I", zlib.crc32(bytes(data[6:8])))
     unpacker.bad(bytes(data))
+
+
+def test_inodes_are_capped_where_the_target_has_no_cap(unpacker):
+    """Files, symbolic links, directories, and those that are missing on the way, each once."""
+    archive = tar(
+        header(b"d", kind=b"5"), entry(b"d/f", b"1"), header(b"l", kind=b"2", link=b"f"), header(b"a/b/f")
+    )
+    capped = ("512", "16384")
+    unpacker.ok(archive, args=(*capped, "6"))
+    unpacker.fresh()
+    report = unpacker.bad(archive, "ENOSPC", args=(*capped, "5"))
+    assert "a/b/f" in report.message and "raise rootfs_bytes or rootfs_inodes" in report.message
