@@ -23,6 +23,7 @@ static const struct section {
 	int only_if_asked;
 } sections[] = {
 	{ "start", start_section, 200, 15, 0 },
+	{ "pool", pool_section, 300, 50, 0 },
 	{ "cold", cold_section, 7, 3, 0 },
 	{ "many", many_section, 7, 1, 0 },
 	{ "stream", stream_section, 10, 3, 0 },
@@ -100,6 +101,7 @@ static void parse(int argc, char **argv)
 			bench.rootfs = path_of(optarg, "rootfs");
 			bench.archive = path_of(optarg, "rootfs.tar");
 			bench.bundle = path_of(optarg, "bundle");
+			bench.cache = path_of(optarg, "cache");
 			break;
 		case 'p':
 			bench.payload = optarg;

@@ -15,6 +15,7 @@ struct bench {
 	const char *programs; /* directory of what CMake has built beside this program */
 	const char *rootfs;   /* the embedded rootfs, unpacked, with our static programs in /bench */
 	const char *archive;  /* the same as a tar */
+	const char *cache;    /* a directory that may be made, for unpacked rootfs */
 	const char *bundle;   /* a directory that may be made, for those that run OCI bundles */
 	const char *payload;  /* the embedded rootfs as it is embedded */
 	const char *python;   /* the host's, with no shell script in front; NULL: none */
@@ -24,6 +25,7 @@ extern struct bench bench;
 
 /* A file each. `rounds`: how often each thing is to be measured. */
 void start_section(unsigned int rounds);
+void pool_section(unsigned int rounds);
 void cold_section(unsigned int rounds);
 void many_section(unsigned int rounds);
 void stream_section(unsigned int rounds);
