@@ -9,7 +9,7 @@ import signal
 import threading
 from typing import TYPE_CHECKING, Optional
 
-from . import _abi, _async, _process
+from . import _abi, _process
 from ._command import Args, Command, Options
 from ._config import Settings, config_from
 from ._handle import Handle
@@ -148,6 +148,8 @@ class Guest(Handle):
         If the task is cancelled, the command is ended with all that it had started, and that is
         waited for.
         """
+        from . import _async  # asyncio takes longer to import than all the rest
+
         return await _async.run(self, args, check, options)
 
     def set_limits(
