@@ -279,6 +279,31 @@ START_TEST(background_is_kept_on_demand)
 }
 END_TEST
 
+/* The first of two that run at once ends last, and takes along what is its own, in whatever session. */
+START_TEST(background_outlives_a_command_that_was_there_before)
+{
+	struct guest_command command = command_of(SHELL("bash -c 'exec -a kept sleep 60' & echo"));
+	struct guest *guest = guest_for_background(_i);
+	struct guest_process *first = spawn_shell(
+		guest, "setsid bash -c '(exec -a left sleep 60) & (exec -a left sleep 60) &'; touch /tmp/ready; "
+		       "while [ ! -e /tmp/end ]; do sleep 0.02; done");
+	struct guest_result result = { .size = sizeof(result) };
+
+	expect_shell(guest, "while [ ! -e /tmp/ready ]; do sleep 0.02; done", "");
+	command.flags = GUEST_KEEP_BACKGROUND;
+	run(guest, &command, &result);
+	ck_assert_uint_eq(result.cause, GUEST_EXITED);
+	guest_result_clear(&result);
+	expect_shell(guest, "until [ 3 = $(cat /proc/[0-9]*/cmdline | tr '\\0' '\\n' | grep -c '^left$\\|^kept$') ]; do "
+			    "sleep 0.02; done; touch /tmp/end",
+		     "");
+	wait_for(first, &result);
+	guest_result_clear(&result);
+	guest_process_free(first);
+	expect_shell(guest, "cat /proc/[0-9]*/cmdline | tr '\\0' '\\n' | grep '^left$\\|^kept$'", "kept\n");
+}
+END_TEST
+
 START_TEST(background_of_a_killed_command_is_killed)
 {
 	struct guest_command command = command_of(SHELL("sleep 60 & echo; sleep 60"));
@@ -311,6 +336,7 @@ static Suite *spawn_suite(void)
 	tcase_add_test(tcase, forked_child_leaves_it_alone);
 	tcase = suite_case(suite, "background", 60);
 	tcase_add_loop_test(tcase, background_is_kept_on_demand, 0, 2);
+	tcase_add_loop_test(tcase, background_outlives_a_command_that_was_there_before, 0, 2);
 	tcase_add_loop_test(tcase, background_of_a_killed_command_is_killed, 0, 2);
 	return suite;
 }
