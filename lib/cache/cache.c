@@ -126,7 +126,7 @@ static int remove_entry(const struct cache_entry *entry, const char *name, int f
 		return 0; /* somebody else has done so */
 	partial_name(partial, sizeof(partial));
 	if (renameat(cache, name, cache, partial) < 0)
-		return -errno;
+		return errno == ENOENT ? 0 : -errno;
 	if (flock(fd, LOCK_EX | LOCK_NB) == 0 &&
 	    (cache_empty_tree(fd) == 0 || entry->empty(fd) == 0))
 		(void)unlinkat(cache, partial, AT_REMOVEDIR);

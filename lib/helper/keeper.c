@@ -131,7 +131,8 @@ __attribute__((noreturn)) static void undertake(int socket)
 	sys_close_range(HELPER_CONTROL_FD + 1, ~0U, 0);
 	if (confine_seccomp(CONFINE_DEFAULT, &err) < 0)
 		helper_fail(HELPER_CONTROL_FD, &err);
-	(void)wire_send_plain(HELPER_CONTROL_FD, WIRE_READY);
+	if (wire_send_plain(HELPER_CONTROL_FD, WIRE_READY) < 0)
+		_exit(1);
 	while (wire_receive(HELPER_CONTROL_FD, &message, sizeof(message), fds, &count, 0) >= 0)
 		wire_close_fds(fds, count);
 	_exit(0);

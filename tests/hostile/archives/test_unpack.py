@@ -198,7 +198,7 @@ def test_a_directory_or_a_closed_fd_as_archive(unpacker):
 
 @pytest.mark.parametrize(
     "args",
-    [["x"], ["512", "0"], ["-1"], ["512", "1", "1"], ["1e3"], [""], ["99999999999999999999"]],
+    [["x"], ["512", "0"], ["-1"], ["512", "1", "0"], ["512", "1", "1", "1"], ["1e3"], [""], ["99999999999999999999"]],
 )
 def test_bad_arguments(unpacker, args):
     result = subprocess.run(
