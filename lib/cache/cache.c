@@ -29,7 +29,6 @@
 #define PARTIAL_PREFIX "tmp-"
 #define PARTIAL_SECONDS 60			/* may be without a lock for as long, when new */
 #define UNUSED_SECONDS ((time_t)30 * 24 * 3600) /* then an entry is removed */
-#define LIST_MAX (256U << 20)
 #define OPEN_DIRECTORY (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
 int cache_place(const char *cache_dir, char **ret_path, struct guest_error *err)
@@ -50,6 +49,9 @@ int cache_place(const char *cache_dir, char **ret_path, struct guest_error *err)
 				  "directory as cache_dir");
 	if (n < 0)
 		return error_make(err, ENOMEM, GUEST_STAGE_MEMORY, "cache_dir");
+	/* with one of these a symbolic link would be followed */
+	while (n > 1 && path[n - 1] == '/')
+		path[--n] = '\0';
 	*ret_path = path;
 	return 0;
 }
@@ -133,13 +135,23 @@ static int remove_entry(const struct cache_entry *entry, const char *name, int f
 	return 0;
 }
 
+static bool has_name(const char *name, const char *prefix, const char *characters)
+{
+	size_t size = strlen(prefix);
+
+	return strncmp(name, prefix, size) == 0 && name[size] &&
+	       !name[size + strspn(name + size, characters)];
+}
+
+/* Only what is surely ours: the directory is the caller's, and may have other things in it. */
 static bool is_old(const char *name, int fd)
 {
-	bool partial = strncmp(name, PARTIAL_PREFIX, strlen(PARTIAL_PREFIX)) == 0;
-	bool entry = strncmp(name, ENTRY_PREFIX, strlen(ENTRY_PREFIX)) == 0;
+	bool partial = has_name(name, PARTIAL_PREFIX, "0123456789-");
+	bool entry = has_name(name, ENTRY_PREFIX, "0123456789abcdef.-");
 	struct stat st;
 
-	if ((!partial && !entry) || fstat(fd, &st) < 0 || st.st_uid != geteuid())
+	if ((!partial && !entry) || fstat(fd, &st) < 0 || st.st_uid != geteuid() ||
+	    (st.st_mode & 07777) != 0700)
 		return false;
 	return time(NULL) - st.st_mtime > (partial ? PARTIAL_SECONDS : UNUSED_SECONDS);
 }
@@ -154,8 +166,12 @@ static void clean(const struct cache_entry *own)
 	while (directory && (entry = readdir(directory))) {
 		cleanup_fd int old = openat(cache, entry->d_name, OPEN_DIRECTORY);
 
-		if (old >= 0 && is_old(entry->d_name, old) && flock(old, LOCK_EX | LOCK_NB) == 0)
+		if (old < 0 || !is_old(entry->d_name, old) || flock(old, LOCK_EX | LOCK_NB) < 0)
+			continue;
+		if (faccessat(old, "rootfs", F_OK, AT_SYMLINK_NOFOLLOW) == 0)
 			(void)remove_entry(own, entry->d_name, old);
+		else
+			(void)unlinkat(cache, entry->d_name, AT_REMOVEDIR); /* if it is empty */
 	}
 	if (directory)
 		closedir(directory);
@@ -173,7 +189,7 @@ static int read_manifest(struct cache_entry *entry)
 	if (r < 0)
 		return r;
 	if (memcmp(manifest->format, FORMAT, sizeof(FORMAT)) != 0 || manifest->list_size == 0 ||
-	    manifest->list_size > LIST_MAX)
+	    manifest->list_size > CACHE_LIST_MAX)
 		return -EINVAL;
 	list->used = list->capacity = manifest->list_size;
 	list->paths = malloc(list->used);

@@ -24,6 +24,8 @@
 
 /* --- tree.c: a whole directory tree; 0 or -errno --- */
 
+#define CACHE_LIST_MAX (256U << 20) /* bytes; a tree with longer paths has no place in a cache */
+
 /* Paths below the tree, one behind the other with their NULs; those of directories end in "/". */
 struct cache_list {
 	char *paths; /* to be freed, whatever was returned */

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,12 +16,22 @@
 #include "base/sys.h"
 #include "cache/cache.h"
 
+#define PATH_DEEP 256 /* bytes */
+#define MOVES 100     /* names to try */
+
+static bool is_dot(const char *name)
+{
+	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
 /* `directory`: the offset of its path in the list. `end`: "/" or "". */
 static int add_path(struct cache_list *list, size_t directory, const char *name, const char *end)
 {
 	size_t above = strlen(list->paths + directory), size = above + strlen(name) + 2;
 	char *path;
 
+	if (list->used + size > CACHE_LIST_MAX)
+		return -E2BIG;
 	if (size > list->capacity - list->used) {
 		size_t capacity = (list->used + size) * 2;
 		char *paths = realloc(list->paths, capacity);
@@ -37,35 +48,62 @@ static int add_path(struct cache_list *list, size_t directory, const char *name,
 	return 0;
 }
 
-/* Add what is in a directory to the list: directories and files or, if all is removed that is no
- * directory, those alone. */
-static int list_directory(struct cache_list *list, size_t path, DIR *directory, bool remove)
+/* Add what is in a directory to the list: directories and files. */
+static int list_directory(struct cache_list *list, size_t path, int tree, DIR *directory)
 {
 	int fd = dirfd(directory), r = 0;
 	struct dirent *entry;
 	struct stat st;
 
+	(void)tree;
 	while (r == 0 && ((void)(errno = 0), (entry = readdir(directory)))) {
-		const char *name = entry->d_name;
-
-		if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+		if (is_dot(entry->d_name))
 			continue;
-		if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		if (fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 			return -errno;
-		if (S_ISDIR(st.st_mode) && remove)
-			(void)fchmodat(fd, name, 0700, 0);
 		if (S_ISDIR(st.st_mode))
-			r = add_path(list, path, name, "/");
-		else if (remove)
-			(void)unlinkat(fd, name, 0);
+			r = add_path(list, path, entry->d_name, "/");
 		else if (S_ISREG(st.st_mode))
-			r = add_path(list, path, name, "");
+			r = add_path(list, path, entry->d_name, "");
 	}
 	return r < 0 ? r : -errno;
 }
 
+/* A directory that lies deep, to the top of the tree, so that paths stay short. */
+static int move_up(struct cache_list *list, int tree, int fd, const char *name)
+{
+	char moved[24];
+
+	for (int tries = 0; tries < MOVES; tries++) {
+		snprintf(moved, sizeof(moved), "moved-%zu", list->used + (size_t)tries);
+		if (renameat(fd, name, tree, moved) == 0)
+			return add_path(list, 0, moved, "/");
+	}
+	return -errno;
+}
+
+/* Add its directories to the list and remove what else is in it. What does not work will be seen
+ * when the directory cannot be removed. */
+static int empty_directory(struct cache_list *list, size_t path, int tree, DIR *directory)
+{
+	bool deep = strlen(list->paths + path) > PATH_DEEP;
+	int fd = dirfd(directory), r = 0;
+	struct dirent *entry;
+
+	while (r != -ENOMEM && r != -E2BIG && (entry = readdir(directory))) {
+		const char *name = entry->d_name;
+
+		if (is_dot(name) || unlinkat(fd, name, 0) == 0 || errno != EISDIR)
+			continue;
+		(void)fchmodat(fd, name, 0700, 0);
+		r = deep ? move_up(list, tree, fd, name) : add_path(list, path, name, "/");
+	}
+	return r == -ENOMEM || r == -E2BIG ? r : 0;
+}
+
 /* Walks past what this user cannot look into. */
-static int list_tree(struct cache_list *list, int tree, bool remove)
+static int list_tree(struct cache_list *list, int tree,
+		     int (*list_one)(struct cache_list *, size_t, int, DIR *))
 {
 	int r = 0;
 
@@ -86,7 +124,7 @@ static int list_tree(struct cache_list *list, int tree, bool remove)
 		if (fd < 0 && errno == EACCES)
 			continue;
 		directory = fd < 0 ? NULL : fdopendir(fd);
-		r = directory ? list_directory(list, at, directory, remove) : -errno;
+		r = directory ? list_one(list, at, tree, directory) : -errno;
 		if (directory)
 			closedir(directory);
 		else
@@ -97,7 +135,7 @@ static int list_tree(struct cache_list *list, int tree, bool remove)
 
 int cache_list_tree(int tree, struct cache_list *ret_list)
 {
-	return list_tree(ret_list, tree, false);
+	return list_tree(ret_list, tree, list_directory);
 }
 
 /* One more number into a sum. The multiplier is that of Fibonacci hashing: 2^64 / 1.618... */
@@ -131,10 +169,10 @@ int cache_sum_tree(int tree, const struct cache_list *list, uint64_t *ret_sum)
 int cache_empty_tree(int tree)
 {
 	struct cache_list list = { 0 };
-	int r = list_tree(&list, tree, true);
+	int r = list_tree(&list, tree, empty_directory);
 
 	/* the directories backwards, down to the tree's own, which stays */
-	while (r == 0 && list.used > sizeof("./")) {
+	while (list.paths && list.used > sizeof("./")) {
 		do
 			list.used--;
 		while (list.paths[list.used - 1]);

@@ -214,6 +214,7 @@ struct holder {
 	uint64_t capabilities, inheritable;
 	struct wire_limits limits;
 	uint64_t next_sample;  /* CLOCK_MONOTONIC */
+	uint64_t next_sweep;   /* the same; 0: nobody has been killed */
 	uint64_t cpu_ended_ns; /* CPU time of commands that have ended, where that is watched */
 	uint32_t samples;
 	uint64_t memory; /* at the last look */
@@ -248,12 +249,11 @@ void run_release(const struct holder *holder);
  */
 bool sweep_run(const struct holder *holder, struct run *run);
 
-/* Kill all of a run, its main process too if it lives, while everything else stands still. False
- * as above. */
-bool sweep_among_others(const struct holder *holder, const struct run *run);
+/* Kill all of the runs that have been killed and are not dead, while everything stands still. */
+void sweep_killed(const struct holder *holder);
 
-/* Before something stays that is no run's any more: no run shall take it for its own. */
-void sweep_mark(const struct holder *holder);
+/* What a run leaves behind shall stay: no other run may take it for its own. */
+void sweep_keep(const struct holder *holder, const struct run *run);
 
 /* The run that a process belongs to; NULL if none, or not to be told. */
 struct run *sweep_owner(const struct holder *holder, pid_t pid);

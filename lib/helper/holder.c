@@ -216,6 +216,8 @@ static int next_timeout(const struct holder *holder, bool more_dead)
 
 	if (more_dead)
 		return 0;
+	if (holder->next_sweep)
+		return 1;
 	if (any_killed(holder) && (sample < 0 || sample > RELEASE_MS))
 		return RELEASE_MS;
 	return sample;
@@ -249,6 +251,11 @@ __attribute__((noreturn)) static void holder_loop(struct holder *holder)
 		}
 		if (fds[0].revents)
 			serve(holder);
+		if (holder->next_sweep && sys_now_ns() >= holder->next_sweep) {
+			holder->next_sweep = 0;
+			if (any_killed(holder))
+				sweep_killed(holder);
+		}
 		sample_look(holder);
 	}
 }
@@ -267,8 +274,9 @@ __attribute__((noreturn)) void holder_main(const struct holder_plan *plan)
 		.inheritable = plan->create->inheritable,
 		.limits = plan->create->limits,
 		.io = -EBADF,
-		/* a change of ids would make our memory dumpable, with that sysctl */
-		.may_share = command_may_share() && (plan->keeper->suid_dumpable != 1 ||
+		/* a change of ids would make our memory dumpable, and a core dump kills who shares
+		   it (before Linux 5.16) */
+		.may_share = command_may_share() && (plan->keeper->suid_dumpable == 0 ||
 						     !(plan->create->uid | plan->create->gid)),
 		.has_clone3 = (plan->create->flags & WIRE_CREATE_CGROUP) &&
 			      !(plan->create->flags & WIRE_CREATE_NO_SECCOMP),

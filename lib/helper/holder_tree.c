@@ -230,12 +230,14 @@ static int cover_root(struct guest_error *err)
 
 static int enter(const struct holder_plan *plan, struct guest_error *err)
 {
-	bool may_mount = plan->create->capabilities >> CAP_SYS_ADMIN & 1;
+	/* who may mount, or has the host's tree below, which is better gone */
+	bool detach = plan->create->capabilities >> CAP_SYS_ADMIN & 1 ||
+		      plan->create->flags & WIRE_CREATE_HOST_TREE;
 	int r;
 
 	if (chdir(ROOT) < 0)
 		return error_make(err, errno, GUEST_STAGE_PIVOT_ROOT, "guest");
-	r = may_mount ? change_root(err) : cover_root(err);
+	r = detach ? change_root(err) : cover_root(err);
 	if (r == 0 && chdir("/") < 0)
 		r = error_make(err, errno, GUEST_STAGE_PIVOT_ROOT, "chdir /");
 	return r;

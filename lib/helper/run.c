@@ -27,6 +27,10 @@
  */
 #define REAPED_AT_ONCE 64
 
+/* After a kill: who is not dead by then may be in a storm of forks, where it waits long for a CPU
+ * to die on. */
+#define SWEEP_DELAY_NS 2000000ULL
+
 /* A request, taken apart. Owns its fds. */
 struct request {
 	const struct wire_run *message;
@@ -330,9 +334,9 @@ void run_kill(struct holder *holder, struct run *run, uint32_t cause)
 		kill(-1, SIGKILL);
 		return;
 	}
-	/* in a storm of forks it would wait long for a CPU to die on */
 	kill(run->pid, SIGKILL);
-	(void)sweep_among_others(holder, run);
+	if (!holder->next_sweep)
+		holder->next_sweep = sys_now_ns() + SWEEP_DELAY_NS;
 }
 
 void run_serve(struct holder *holder, struct run *run)
@@ -397,7 +401,7 @@ static void finish(struct holder *holder, struct run *run, int status, const str
 	};
 
 	if (run->keep_background && !run->killed) {
-		sweep_mark(holder);
+		sweep_keep(holder, run);
 		holder->background = true;
 	} else if (!sweep_run(holder, run)) {
 		ended.flags |= WIRE_ENDED_STUCK;

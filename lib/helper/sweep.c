@@ -36,6 +36,7 @@
 #define SWEEP_PAUSE_US 100
 /* then they are stuck in the kernel, and die when they leave it */
 #define SWEEP_TIMEOUT_NS 5000000000ULL
+#define KEPT_MAX 32
 #define LOOKS 100 /* a storm that has not been met by then is fast, but there */
 
 /* False if it cannot be done that way: before Linux 5.14. */
@@ -90,6 +91,17 @@ static bool is_main(const struct holder *holder, const struct run *gone, pid_t p
 	return false;
 }
 
+/* Was it alone when it began? Else it tells its marker before it can start anything. */
+static bool is_unmarked(const struct run *run)
+{
+	return run->command.is_alone && !run->slot->marker[0];
+}
+
+/* Namespaces of runs that are over and have left something, which an unmarked run could take for
+ * its own. */
+static char kept[KEPT_MAX][COMMAND_MARKER_SIZE];
+static size_t kept_count;
+
 /*
  * The kernel gives a dead namespace's number to another. If it is now a younger run's, which has
  * told so before its exec, then nothing is left of the one that had it.
@@ -98,6 +110,9 @@ static bool is_taken(const struct holder *holder, const struct run *gone, const 
 {
 	for (const struct run *run = holder->runs; run; run = run->next)
 		if (run != gone && strcmp(run->slot->marker, marker) == 0)
+			return true;
+	for (size_t i = 0; is_unmarked(gone) && i < kept_count && i < KEPT_MAX; i++)
+		if (strcmp(kept[i], marker) == 0)
 			return true;
 	return false;
 }
@@ -174,12 +189,6 @@ static ssize_t read_marker(const struct holder *holder, pid_t pid, char *marker)
 	return n;
 }
 
-/* Was it alone when it began? Else it tells its marker before it can start anything. */
-static bool is_unmarked(const struct run *run)
-{
-	return run->command.is_alone && !run->slot->marker[0];
-}
-
 /* The one that is, if it is not over. */
 static struct run *unmarked(const struct holder *holder)
 {
@@ -190,12 +199,18 @@ static struct run *unmarked(const struct holder *holder)
 	return run;
 }
 
-void sweep_mark(const struct holder *holder)
+void sweep_keep(const struct holder *holder, const struct run *run)
 {
-	struct run *run = unmarked(holder);
+	struct run *other = unmarked(holder);
+	char *marker = other ? other->slot->marker : NULL;
 
-	if (run)
-		(void)read_marker(holder, run->pid, run->slot->marker);
+	if (!holder->background)
+		kept_count = 0;
+	if (!other || other == run || read_marker(holder, other->pid, marker) > 0 ||
+	    marker_of_threads(holder, other->pid, marker) > 0)
+		return;
+	marker[0] = '\0';
+	memcpy(kept[kept_count++ % KEPT_MAX], run->slot->marker, COMMAND_MARKER_SIZE);
 }
 
 struct run *sweep_owner(const struct holder *holder, pid_t pid)
@@ -361,17 +376,23 @@ static bool kill_stopped(const struct holder *holder, const struct run *gone, DI
 	return clean == 2;
 }
 
-bool sweep_among_others(const struct holder *holder, const struct run *run)
+static DIR *open_processes(const struct holder *holder)
 {
-	DIR *directory;
-	bool done;
 	int fd = openat(holder->proc, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *directory = fd < 0 ? NULL : fdopendir(fd);
 
-	directory = fd < 0 ? NULL : fdopendir(fd);
-	if (!directory) {
+	if (!directory)
 		fd_close(&fd);
+	return directory;
+}
+
+static bool sweep_among_others(const struct holder *holder, const struct run *run)
+{
+	DIR *directory = open_processes(holder);
+	bool done;
+
+	if (!directory)
 		return false;
-	}
 	kill(-1, SIGSTOP);
 	done = kill_stopped(holder, run, directory);
 	reap_orphans(holder);
@@ -379,6 +400,29 @@ bool sweep_among_others(const struct holder *holder, const struct run *run)
 		kill(-1, SIGCONT);
 	closedir(directory);
 	return done;
+}
+
+void sweep_killed(const struct holder *holder)
+{
+	DIR *directory = open_processes(holder);
+	struct dirent *entry;
+
+	if (!directory)
+		return;
+	kill(-1, SIGSTOP);
+	for (int walk = 0; walk < 2; walk++) { /* the second for those that came into sight late */
+		rewinddir(directory);
+		while ((entry = readdir(directory))) {
+			pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+			const struct run *run = pid > 1 ? sweep_owner(holder, pid) : NULL;
+
+			if (run && run->killed)
+				kill(pid, SIGKILL);
+		}
+	}
+	if (!holder->paused)
+		kill(-1, SIGCONT);
+	closedir(directory);
 }
 
 bool sweep_run(const struct holder *holder, struct run *run)

@@ -73,8 +73,9 @@ static int start_janitor(void *user_data, int level, const char *name, const cha
 	cleanup_fd int control = -EBADF;
 	int launcher = -EBADF, fds[WIRE_FDS_MAX], r;
 	size_t count = 0;
+	pid_t pid;
 
-	control = host_launch(&launcher, NULL);
+	control = host_launch(&launcher, &pid, NULL);
 	if (control < 0)
 		return control;
 	r = send_janitor(control, level, name, host_leaf, NULL);

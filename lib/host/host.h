@@ -52,7 +52,7 @@ bool host_rootfs_same(const struct host_rootfs *a, const struct host_rootfs *b);
 
 /* Start the helper. Returns the control socket; the pidfd of our child, which will soon exit, in
  * ret_pidfd. */
-int host_launch(int *ret_pidfd, struct guest_error *err);
+int host_launch(int *ret_pidfd, pid_t *ret_pid, struct guest_error *err);
 
 /* Wait until a child is gone, whoever reaps it; at once if it is no child. Closes the pidfd. */
 void host_launch_wait(int *pidfd);
@@ -305,7 +305,6 @@ struct output {
 	char *data;
 	size_t size, capacity;
 	uint64_t total; /* bytes that arrived */
-	bool wide;	/* its pipe, if that could be */
 	bool truncated;
 	bool over_budget;
 	struct budget *budget; /* of the guest */

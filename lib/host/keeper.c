@@ -206,12 +206,13 @@ static int start_once(struct keeper *keeper, const struct group_wish *wish, uint
 {
 	uint64_t deadline = sys_now_ns() + START_TIMEOUT_NS;
 	int launcher = -EBADF, r;
+	pid_t pid;
 
-	keeper->control = host_launch(&launcher, err);
+	keeper->control = host_launch(&launcher, &pid, err);
 	if (keeper->control < 0)
 		return keeper->control;
 	if (wish->wanted)
-		group_prepare(&keeper->group, wish, fd_pidfd_number(launcher));
+		group_prepare(&keeper->group, wish, pid);
 	r = send_start(keeper, kind, directory, err);
 	if (r == 0 && kind == WIRE_ROOTFS_DIRECTORY && keeper->rootfs.cache)
 		r = cache_check(&keeper->cache, err); /* while the helper works */
@@ -239,15 +240,46 @@ static void keeper_stop(struct keeper *keeper)
 	fd_close(&keeper->user_ns);
 }
 
+/* End a keeper and free it. Nobody uses it, and it is in no list. */
+static void keeper_free(struct keeper *keeper)
+{
+	keeper_stop(keeper);
+	cache_close(&keeper->cache);
+	group_end(&keeper->group);
+	host_rootfs_close(&keeper->rootfs);
+	free(keeper);
+}
+
+static struct keeper *keeper_new(struct host_rootfs *rootfs, const struct group_wish *wish)
+{
+	struct keeper *keeper = calloc(1, sizeof(*keeper));
+
+	if (!keeper || group_init(&keeper->group, wish->parent) < 0) {
+		free(keeper);
+		return NULL;
+	}
+	keeper->rootfs = *rootfs;
+	rootfs->fd = -EBADF;
+	rootfs->cache = NULL;
+	keeper->cache.cache = keeper->cache.fd = keeper->cache.tree = -EBADF;
+	keeper->state = KEEPER_STARTING;
+	keeper->control = keeper->pidfd = keeper->user_ns = -EBADF;
+	return keeper;
+}
+
 /* Remove what is in a directory, with the rights of a guest's root. */
 static int empty_as_guest(int directory)
 {
-	struct keeper remover = { .control = -EBADF, .pidfd = -EBADF, .user_ns = -EBADF };
-	struct guest_error err;
-	int r = start_once(&remover, &(struct group_wish){ 0 }, WIRE_ROOTFS_REMOVE, directory,
-			   &err);
+	struct host_rootfs none = { .fd = -EBADF };
+	const struct group_wish wish = { .wanted = false };
+	struct keeper *remover = keeper_new(&none, &wish);
+	struct guest_error err = { .size = sizeof(err) };
+	int r;
 
-	keeper_stop(&remover);
+	if (!remover)
+		return -ENOMEM;
+	r = start_once(remover, &wish, WIRE_ROOTFS_REMOVE, directory, &err);
+	keeper_free(remover);
 	return r;
 }
 
@@ -302,33 +334,6 @@ static int keeper_start(struct keeper *keeper, const struct group_wish *wish,
 							  GUEST_TEMPLATE_UNPACKED :
 							  GUEST_TEMPLATE_DIRECTORY;
 	return r == 0 ? 0 : start_once(keeper, wish, rootfs->kind, rootfs->fd, err);
-}
-
-/* End a keeper and free it. Nobody uses it, and it is in no list. */
-static void keeper_free(struct keeper *keeper)
-{
-	keeper_stop(keeper);
-	cache_close(&keeper->cache);
-	group_end(&keeper->group);
-	host_rootfs_close(&keeper->rootfs);
-	free(keeper);
-}
-
-static struct keeper *keeper_new(struct host_rootfs *rootfs, const struct group_wish *wish)
-{
-	struct keeper *keeper = calloc(1, sizeof(*keeper));
-
-	if (!keeper || group_init(&keeper->group, wish->parent) < 0) {
-		free(keeper);
-		return NULL;
-	}
-	keeper->rootfs = *rootfs;
-	rootfs->fd = -EBADF;
-	rootfs->cache = NULL;
-	keeper->cache.cache = keeper->cache.fd = keeper->cache.tree = -EBADF;
-	keeper->state = KEEPER_STARTING;
-	keeper->control = keeper->pidfd = keeper->user_ns = -EBADF;
-	return keeper;
 }
 
 static bool same_string(const char *a, const char *b)

@@ -77,7 +77,7 @@ static bool wants_path(void)
 	return fd >= 0 && read(fd, &value, 1) == 1 && value == '1' && geteuid() != 0;
 }
 
-int host_launch(int *ret_pidfd, struct guest_error *err)
+int host_launch(int *ret_pidfd, pid_t *ret_pid, struct guest_error *err)
 {
 	cleanup_fd int program = payload_open_program(&payload_helper, wants_path(), err);
 	cleanup_fd int ours = -EBADF;
@@ -94,7 +94,8 @@ int host_launch(int *ret_pidfd, struct guest_error *err)
 	if (ours < 0 || theirs < 0)
 		return error_make(err, errno, GUEST_STAGE_HELPER, "socketpair");
 	child = (struct child){ .program = program, .control = theirs };
-	if (clone_and_exec(&child, &pidfd) < 0)
+	*ret_pid = clone_and_exec(&child, &pidfd);
+	if (*ret_pid < 0)
 		return error_make(err, errno, GUEST_STAGE_HELPER, "clone");
 	errnum = child.errnum;
 	if (!errnum && pidfd <= 2) {

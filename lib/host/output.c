@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -9,9 +8,7 @@
 #include "host/host.h"
 
 #define FIRST_CAPACITY 4096
-#define PIPE_CAPACITY 65536	       /* pipe(7) */
-#define LARGE_PIPE_CAPACITY (1U << 20) /* what every user may have, if not in any number */
-#define WIDE_FROM (16 * PIPE_CAPACITY)
+#define PIPE_CAPACITY 65536 /* pipe(7) */
 
 /*
  * Room for a read, and one byte more for the NUL: little until more has come than that. It doubles,
@@ -19,9 +16,7 @@
  */
 static int make_room(struct output *output)
 {
-	size_t room = output->wide			  ? LARGE_PIPE_CAPACITY :
-		      output->total >= FIRST_CAPACITY / 2 ? PIPE_CAPACITY :
-							    FIRST_CAPACITY / 2;
+	size_t room = output->total < FIRST_CAPACITY / 2 ? FIRST_CAPACITY / 2 : PIPE_CAPACITY;
 	size_t capacity = output->capacity ? output->capacity * 2 : FIRST_CAPACITY;
 	char *data;
 
@@ -64,15 +59,6 @@ static int take(struct output *output, const struct guest_command *command, size
 	return command->flags & GUEST_TRUNCATE_OUTPUT ? OUTPUT_MORE : OUTPUT_OVER;
 }
 
-/* Who writes much shall not have to wait for us every 64 KiB. */
-static void widen(struct output *output)
-{
-	if (output->wide || output->total < WIDE_FROM)
-		return;
-	(void)fcntl(output->fd, F_SETPIPE_SZ, LARGE_PIPE_CAPACITY);
-	output->wide = true;
-}
-
 int output_read(struct output *output, const struct guest_command *command)
 {
 	ssize_t n;
@@ -80,7 +66,6 @@ int output_read(struct output *output, const struct guest_command *command)
 
 	if (output->fd < 0)
 		return OUTPUT_END;
-	widen(output);
 	r = make_room(output);
 	if (r < 0)
 		return r;

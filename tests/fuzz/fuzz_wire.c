@@ -49,19 +49,13 @@ pid_t command_start(struct command *command, void *stack_end)
 	abort();
 }
 
-void sweep_mark(const struct holder *holder)
-{
-	(void)holder;
-}
-
-bool sweep_run(const struct holder *holder, struct run *run)
+void sweep_keep(const struct holder *holder, const struct run *run)
 {
 	(void)holder;
 	(void)run;
-	return true;
 }
 
-bool sweep_among_others(const struct holder *holder, const struct run *run)
+bool sweep_run(const struct holder *holder, struct run *run)
 {
 	(void)holder;
 	(void)run;

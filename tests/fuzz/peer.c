@@ -12,7 +12,7 @@
 #include "fuzz.h"
 #include "payload/payload.h"
 
-int __wrap_host_launch(int *ret_pidfd, struct guest_error *err);
+int __wrap_host_launch(int *ret_pidfd, pid_t *ret_pid, struct guest_error *err);
 int __wrap_host_send(int socket, struct request *request, enum wire_type type, uint64_t deadline);
 void __wrap_group_prepare(struct group_tree *group, const struct group_wish *wish, pid_t launcher);
 int __wrap_group_get(struct keeper *keeper, const struct group_wish *wish, struct guest_error *err);
@@ -36,7 +36,7 @@ int payload_open_program(const struct payload_blob *blob, int by_path, struct gu
 /* The control socket's other end: kept, or the library would see its end. */
 static int control = -EBADF;
 
-int __wrap_host_launch(int *ret_pidfd, struct guest_error *err)
+int __wrap_host_launch(int *ret_pidfd, pid_t *ret_pid, struct guest_error *err)
 {
 	int sockets[2];
 
@@ -45,6 +45,7 @@ int __wrap_host_launch(int *ret_pidfd, struct guest_error *err)
 	peer_close();
 	control = sockets[1];
 	*ret_pidfd = -EBADF;
+	*ret_pid = 0;
 	return sockets[0];
 }
 
