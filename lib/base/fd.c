@@ -14,6 +14,8 @@
 
 #include "base/sys.h"
 
+#define SEAL_TRIES 5
+
 void fd_close(int *fd)
 {
 	int saved = errno;
@@ -125,6 +127,21 @@ static int write_without_signal(int fd, const void *data, size_t size)
 	return r;
 }
 
+/*
+ * EBUSY: somebody holds a page of it, for which the kernel has waited a while. That is the kernel
+ * itself, which looks at pages or moves them.
+ */
+static int seal(int fd)
+{
+	const int seals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+	int tries = 0;
+
+	while (fcntl(fd, F_ADD_SEALS, seals) < 0)
+		if (errno != EBUSY || ++tries == SEAL_TRIES)
+			return -errno;
+	return 0;
+}
+
 int fd_sealed_copy(const char *name, const void *data, size_t size, bool executable)
 {
 	int fd = memfd_open(name, executable);
@@ -135,9 +152,8 @@ int fd_sealed_copy(const char *name, const void *data, size_t size, bool executa
 	r = write_without_signal(fd, data, size);
 	if (r == 0 && executable && fchmod(fd, 0555) < 0)
 		r = -errno;
-	if (r == 0 &&
-	    fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
-		r = -errno;
+	if (r == 0)
+		r = seal(fd);
 	if (r == 0 && lseek(fd, 0, SEEK_SET) < 0)
 		r = -errno;
 	if (r < 0)

@@ -212,11 +212,30 @@ START_TEST(what_nobody_has_used_for_a_month_is_removed)
 	struct guest_config config = config_cached(rootfs_tar());
 
 	FILLED_OR_SKIP(&config);
-	on_cache("for i in rootfs-old rootfs-new tmp-1-1 tmp-2-2 mine; do cp -a $KEY $i || exit 1; done; "
-		 "touch -d '40 days ago' rootfs-old mine && touch -d '2 minutes ago' tmp-1-1 && "
-		 "touch rootfs-new tmp-2-2 && chmod -R u+w $KEY && rm -r $KEY");
+	on_cache("for i in rootfs-01d rootfs-4e3 tmp-1-1 tmp-2-2 mine rootfs-backup tmp-thesis; do "
+		 "cp -a $KEY $i || exit 1; done; "
+		 "touch -d '40 days ago' rootfs-01d tmp-1-1 mine rootfs-backup tmp-thesis && "
+		 "touch rootfs-4e3 tmp-2-2 && chmod -R u+w $KEY && rm -r $KEY");
 	ck_assert_uint_eq(source_of(&config), GUEST_TEMPLATE_FILLED);
-	on_cache("test ! -e rootfs-old && test ! -e tmp-1-1 && test -d rootfs-new && test -d tmp-2-2 && test -d mine");
+	on_cache("test ! -e rootfs-01d && test ! -e tmp-1-1 && test -d rootfs-4e3 && test -d tmp-2-2");
+	on_cache("test -d mine && test -d rootfs-backup && test -d tmp-thesis"); /* the user's own */
+}
+END_TEST
+
+/* Paths so long that they cannot be opened: such a tree has no entry, and nothing of it is left. */
+START_TEST(tree_that_is_too_deep_is_removed)
+{
+	struct guest_config config = config_cached(rootfs_tar());
+	struct guest *guest;
+
+	FILLED_OR_SKIP(&config);
+	on_cache("(cd ../root && name=$(printf '%0250d' 0) && for i in $(seq 16); do mkdir $name && cd $name && "
+		 "echo x >file || exit 1; done && mkdir $(printf '%077d' 0)) && tar -C ../root -cf ../root.tar . && "
+		 "rm -r ../root/0*");
+	guest = guest_with(&config);
+	ck_assert_uint_eq(info_of(guest).template_source, GUEST_TEMPLATE_NO_CACHE);
+	expect_alive(guest);
+	on_cache("test -z \"$(ls -A | grep -v ^rootfs-)\"");
 }
 END_TEST
 
@@ -618,6 +637,7 @@ static Suite *make(void)
 	tcase_add_test(tcase, entry_of_other_ids_is_removed);
 	tcase_add_test(tcase, changed_archive_has_another_entry);
 	tcase_add_test(tcase, what_nobody_has_used_for_a_month_is_removed);
+	tcase_add_test(tcase, tree_that_is_too_deep_is_removed);
 	tcase_add_test(tcase, changed_entry_in_use_is_not_removed);
 	tcase_add_test(tcase, guests_of_different_caches_share_no_keeper);
 	tcase = cache_case(suite, "trust");

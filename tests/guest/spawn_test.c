@@ -206,6 +206,31 @@ START_TEST(many_at_once)
 }
 END_TEST
 
+/* Each end has the others beside it: that must not take the square of their number. */
+START_TEST(many_are_cancelled_at_once)
+{
+	enum { COUNT = 200 };
+	struct guest_process *processes[COUNT];
+	struct guest *guest = guest_with(NULL);
+	struct guest_result result;
+	uint64_t start;
+
+	for (int i = 0; i < COUNT; i++)
+		processes[i] = spawn_shell(guest, "exec sleep 60");
+	start = now_ns();
+	for (int i = 0; i < COUNT; i++)
+		ck_assert_int_eq(guest_cancel(processes[i], NULL), 0);
+	for (int i = 0; i < COUNT; i++) {
+		wait_for(processes[i], &result);
+		ck_assert_uint_eq(result.cause, GUEST_CANCELLED);
+		guest_result_clear(&result);
+		guest_process_free(processes[i]);
+	}
+	ck_assert_uint_lt(now_ns() - start, 5 * SECOND * slowness());
+	expect_shell(guest, "echo on", "on\n");
+}
+END_TEST
+
 START_TEST(shutdown_ends_what_was_spawned)
 {
 	struct guest *guest = guest_with(NULL);
@@ -332,6 +357,7 @@ static Suite *spawn_suite(void)
 	tcase_add_test(tcase, free_ends_what_runs);
 	tcase_add_test(tcase, time_out_and_output_limit_hold);
 	tcase_add_test(tcase, many_at_once);
+	tcase_add_test(tcase, many_are_cancelled_at_once);
 	tcase_add_test(tcase, shutdown_ends_what_was_spawned);
 	tcase_add_test(tcase, forked_child_leaves_it_alone);
 	tcase = suite_case(suite, "background", 60);
