@@ -357,23 +357,28 @@ static size_t kill_members(const struct holder *holder, const struct run *gone, 
 /*
  * Nothing forks any more: who was forking when it was stopped has a child that is stopped, too.
  * That child may come into sight after we have passed its place, so two walks in a row must find
- * none.
+ * none. One of them may have let the others go on before it died, so they are stopped at each
+ * walk, and the list of our children has the last word.
  */
 static bool kill_stopped(const struct holder *holder, const struct run *gone, DIR *directory)
 {
 	uint64_t deadline = sys_now_ns() + SWEEP_TIMEOUT_NS;
 	int clean = 0;
 
-	while (clean < 2 && sys_now_ns() < deadline) {
+	while (sys_now_ns() < deadline) {
+		kill(-1, SIGSTOP);
 		reap_orphans(holder);
-		if (kill_members(holder, gone, directory) == 0) {
-			clean++;
-			continue;
+		if (kill_members(holder, gone, directory) > 0) {
+			clean = 0;
+			usleep(SWEEP_PAUSE_US); /* until they have died: a namespace is left at exit
+						 */
+		} else if (++clean == 2) {
+			if (!any_left(holder, gone))
+				return true;
+			clean = 0;
 		}
-		clean = 0;
-		usleep(SWEEP_PAUSE_US); /* until they have died: a namespace is left at exit */
 	}
-	return clean == 2;
+	return false;
 }
 
 static DIR *open_processes(const struct holder *holder)
@@ -393,7 +398,6 @@ static bool sweep_among_others(const struct holder *holder, const struct run *ru
 
 	if (!directory)
 		return false;
-	kill(-1, SIGSTOP);
 	done = kill_stopped(holder, run, directory);
 	reap_orphans(holder);
 	if (!holder->paused)

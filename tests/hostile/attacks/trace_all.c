@@ -35,7 +35,7 @@ int main(int argc, char **argv)
 		pid_t parent = getpid();
 
 		if (fork() > 0) {
-			usleep(50000);
+			usleep(200000);
 			return 0;
 		}
 		setsid();
