@@ -37,7 +37,7 @@
 /* then they are stuck in the kernel, and die when they leave it */
 #define SWEEP_TIMEOUT_NS 5000000000ULL
 #define KEPT_MAX 32
-#define LOOKS 100 /* a storm that has not been met by then is fast, but there */
+#define LOOKS 100
 
 /* False if it cannot be done that way: before Linux 5.14. */
 static bool sweep_group(const struct run *run, bool *done)
@@ -121,6 +121,7 @@ enum kinship {
 	STRANGER,
 	MEMBER,
 	DEAD,
+	UNKNOWN,
 };
 
 /* Fields of /proc/PID/stat, from the state on. */
@@ -284,14 +285,15 @@ static bool list_children(const struct holder *holder, char *text, size_t size)
 	return n == 0;
 }
 
-/* MEMBER: something is left. DEAD: orphans have died while we looked, and may have left others. */
+/* MEMBER: something is left. DEAD: orphans have died while we looked, and may have left others.
+ * UNKNOWN: there is no list. */
 static enum kinship look(const struct holder *holder, const struct run *gone)
 {
 	enum kinship found = STRANGER;
 	char *at = children;
 
 	if (!list_children(holder, children, sizeof(children)))
-		return MEMBER;
+		return UNKNOWN;
 	for (;;) {
 		pid_t pid = (pid_t)strtol(at, &at, 10);
 
@@ -306,21 +308,20 @@ static enum kinship look(const struct holder *holder, const struct run *gone)
 			waitpid(pid, NULL, WNOHANG | __WALL);
 			found = DEAD;
 			break;
-		case STRANGER:
+		default:
 			break;
 		}
 	}
 }
 
-static bool any_left(const struct holder *holder, const struct run *gone)
+/* DEAD: again and again, as with one that its tracer keeps; or a storm that is fast. */
+static enum kinship look_often(const struct holder *holder, const struct run *gone)
 {
-	for (int i = 0; i < LOOKS; i++) {
-		enum kinship found = look(holder, gone);
+	enum kinship found = DEAD;
 
-		if (found != DEAD)
-			return found == MEMBER;
-	}
-	return true;
+	for (int i = 0; i < LOOKS && found == DEAD; i++)
+		found = look(holder, gone);
+	return found;
 }
 
 /* A storm leaves thousands, each of which a walk would look at; and they shall not count for
@@ -373,7 +374,7 @@ static bool kill_stopped(const struct holder *holder, const struct run *gone, DI
 			usleep(SWEEP_PAUSE_US); /* until they have died: a namespace is left at exit
 						 */
 		} else if (++clean == 2) {
-			if (!any_left(holder, gone))
+			if (look_often(holder, gone) != MEMBER)
 				return true;
 			clean = 0;
 		}
@@ -437,5 +438,5 @@ bool sweep_run(const struct holder *holder, struct run *run)
 		return done;
 	if (holder->runs == run && !run->next && !holder->background)
 		return sweep_alone(holder, run);
-	return !any_left(holder, run) || sweep_among_others(holder, run);
+	return look_often(holder, run) == STRANGER || sweep_among_others(holder, run);
 }

@@ -193,6 +193,7 @@ static void run_command(const void *message, int *fds, size_t fds_count)
 
 	run_start(&holder, message, fds, fds_count);
 	ASSERT(!holder.runs);
+	free(holder.spare);
 	close(holder.null);
 }
 

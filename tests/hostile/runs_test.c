@@ -219,7 +219,7 @@ START_TEST(output_of_a_run_ends_with_it)
 	size_t lines;
 
 	background_begin(&taker, guest, ARGV("/opt/attack", "take"));
-	usleep(100000);
+	usleep(500000);
 	run_argv(guest, ARGV("/opt/attack", "give"), &result);
 	ck_assert_int_eq(result.exit_code, 0);
 	lines = (size_t)result.stdout_size / 5;

@@ -52,8 +52,12 @@ START_TEST(folder_is_the_same_by_any_path)
 			   c = open_rootfs("/", -1);
 
 	ck_assert_uint_eq(a.kind, WIRE_ROOTFS_DIRECTORY);
-	ck_assert_str_eq(host_path_of_fd(a.fd), "/usr");
-	ck_assert_str_eq(host_path_of_fd(b.fd), "/usr");
+	for (int i = 0; i < 2; i++) {
+		char *path = host_path_of_fd(i ? b.fd : a.fd);
+
+		ck_assert_str_eq(path, "/usr");
+		free(path);
+	}
 	ck_assert(host_rootfs_same(&a, &b));
 	ck_assert(!host_rootfs_same(&a, &c));
 	host_rootfs_close(&a);
