@@ -105,13 +105,14 @@ int config_copy_in(void *to, size_t known, const void *from, const char *name,
 	uint32_t size;
 
 	memcpy(&size, from, sizeof(size));
-	if (size < sizeof(size) * 2)
-		return error_text(err, EINVAL, GUEST_STAGE_CONFIG,
-				  "struct %s: size is %u; call its _init() or set it to sizeof()",
-				  name, size);
 	if (size > CONFIG_STRUCT_MAX)
 		return error_text(err, E2BIG, GUEST_STAGE_CONFIG, "struct %s: size is %u", name,
 				  size);
+	/* none ends in the middle of a pointer */
+	if (size < sizeof(size) * 2 || size % sizeof(void *) != 0)
+		return error_text(err, EINVAL, GUEST_STAGE_CONFIG,
+				  "struct %s: size is %u; call its _init() or set it to sizeof()",
+				  name, size);
 	for (size_t i = known; i < size; i++)
 		if (bytes[i])
 			return error_text(err, E2BIG, GUEST_STAGE_CONFIG,

@@ -120,7 +120,7 @@ START_TEST(shorter_structs_count_as_zero_behind)
 {
 	struct guest_config whole = config_of(), checked;
 
-	for (uint32_t size = 8; size < sizeof(whole); size += 4) {
+	for (uint32_t size = 8; size < sizeof(whole); size += sizeof(void *)) {
 		void *exact = malloc(size); /* so that a sanitizer sees a read beyond */
 
 		memcpy(exact, &whole, size);
@@ -155,6 +155,8 @@ START_TEST(sizes_that_cannot_be_are_refused)
 		config.size = size;
 		ck_assert_int_eq(read_config(&config), -EINVAL);
 	}
+	config.size = sizeof(config) - 1; /* in the middle of its last pointer */
+	ck_assert_int_eq(read_config(&config), -EINVAL);
 	config.size = UINT32_MAX;
 	ck_assert_int_eq(read_config(&config), -E2BIG);
 	config.size = CONFIG_STRUCT_MAX + 1;
