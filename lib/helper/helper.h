@@ -176,6 +176,11 @@ bool command_may_share(void);
 #define RUN_STACK_SIZE 16384
 #define RUN_ROOM_SIZE 4096
 
+/* Both ends of captured output; -EBADF: the host has it, or gave something else. */
+struct run_pipe {
+	int read, write;
+};
+
 /* A command that runs. The last members are the start's only, and are not set to 0. */
 struct run {
 	struct run *next;
@@ -185,6 +190,7 @@ struct run {
 	bool killed;
 	bool keep_background;
 	int cgroup; /* or -EBADF */
+	struct run_pipe pipes[2];
 	struct wire_run_limits limits;
 	uint32_t cause; /* GUEST_* for which we have killed it */
 	uint32_t seen;	/* GUEST_SEEN_* */
@@ -224,11 +230,20 @@ struct holder {
 	bool may_share;	 /* its memory with commands until their exec */
 	struct command_slot *slots;
 	struct run *runs;
+	struct run *quiet; /* the one that has not written yet, and still has its pipes here */
 	struct run *spare; /* one that is over, for the next */
+	int idle;	   /* socket of one that is over, for the next, or -EBADF */
 };
 
-/* Start what a WIRE_RUN asks for. Takes over the fds; tells the host about failures itself. */
-void run_start(struct holder *holder, const struct wire_run *message, int *fds, size_t fds_count);
+/*
+ * Start what a WIRE_RUN asks for. Takes over the run's socket and the fds; tells the host about
+ * failures itself.
+ */
+void run_start(struct holder *holder, const struct wire_run *message, int *socket, int *fds,
+	       size_t fds_count);
+
+/* Give the host the pipes of holder->quiet. */
+void run_hand_over(struct holder *holder);
 
 /* A message, or the end, on a run's socket: a signal, or kill the run. */
 void run_serve(struct holder *holder, struct run *run);

@@ -171,8 +171,8 @@ static void serve(struct holder *holder)
 	if (r == WIRE_SHUTDOWN || r == -EPIPE)
 		_exit(0);
 	if (r == WIRE_RUN && fds_count >= 1 && message.run.header.size >= sizeof(message.run)) {
-		run_start(holder, &message.run, fds, fds_count); /* the fds are its own then */
-		return;
+		run_start(holder, &message.run, &fds[0], fds + 1, fds_count - 1);
+		return; /* the fds are its own */
 	}
 	if (r == WIRE_ASK && fds_count == 1 && message.ask.header.size == sizeof(message.ask))
 		answer(holder, &message.ask, fds[0]);
@@ -180,23 +180,49 @@ static void serve(struct holder *holder)
 		wire_close_fds(fds, fds_count);
 }
 
-#define HOLDER_FDS 3
+/* On the socket of a run that is over: the next, or its end. */
+static void serve_idle(struct holder *holder)
+{
+	int socket = fd_move(&holder->idle), fds[WIRE_FDS_MAX], r;
+	size_t fds_count = 0;
+
+	r = wire_receive(socket, &message, sizeof(message), fds, &fds_count, 1);
+	if (r == WIRE_RUN && message.run.header.size >= sizeof(message.run)) {
+		run_start(holder, &message.run, &socket, fds, fds_count);
+		return;
+	}
+	if (r >= 0)
+		wire_close_fds(fds, fds_count);
+	fd_close(&socket);
+}
+
+enum {
+	HEAR_HOST,	/* its requests */
+	HEAR_CHILDREN,	/* that have died */
+	HEAR_HOSTS_END, /* of which the socket does not tell, if a forked copy of the host has it */
+	HEAR_IDLE,
+	HEAR_OUTPUT,		     /* two, of the run that has been quiet so far */
+	HEAR_RUNS = HEAR_OUTPUT + 2, /* signals for each, or that it shall end */
+};
 #define RELEASE_MS 10 /* for what was killed to be dead, before we ask why it is not */
 
-/*
- * What is there to be heard: the host, dead children, the host's end, and on each run's socket
- * signals for it, or that it shall end. By poll(2), since what epoll(7) watches counts against a
- * quota of the user, which a guest can use up.
- */
+/* By poll(2), since what epoll(7) watches counts against a quota of the user, which a guest can use
+ * up. */
 static nfds_t fill_poll(const struct holder *holder, struct pollfd *fds)
 {
-	nfds_t n = HOLDER_FDS;
+	const struct run *quiet = holder->quiet;
+	nfds_t n = HEAR_RUNS;
 
-	fds[0] = (struct pollfd){ .fd = holder->socket, .events = POLLIN };
-	fds[1] = (struct pollfd){ .fd = holder->signals, .events = POLLIN };
-	fds[2] = (struct pollfd){ .fd = holder->host, .events = POLLIN };
+	fds[HEAR_HOST].fd = holder->socket;
+	fds[HEAR_CHILDREN].fd = holder->signals;
+	fds[HEAR_HOSTS_END].fd = holder->host;
+	fds[HEAR_IDLE].fd = holder->idle;
+	for (int i = 0; i < 2; i++)
+		fds[HEAR_OUTPUT + i].fd = quiet ? quiet->pipes[i].read : -1;
 	for (const struct run *run = holder->runs; run; run = run->next, n++)
-		fds[n] = (struct pollfd){ .fd = run->killed ? -1 : run->socket, .events = POLLIN };
+		fds[n].fd = run->killed ? -1 : run->socket;
+	for (nfds_t i = 0; i < n; i++)
+		fds[i].events = POLLIN;
 	return n;
 }
 
@@ -225,7 +251,7 @@ static int next_timeout(const struct holder *holder, bool more_dead)
 
 __attribute__((noreturn)) static void holder_loop(struct holder *holder)
 {
-	static struct pollfd fds[HOLDER_FDS + RUN_SLOTS];
+	static struct pollfd fds[HEAR_RUNS + RUN_SLOTS];
 	struct signalfd_siginfo info;
 
 	bool more_dead = false;
@@ -240,16 +266,20 @@ __attribute__((noreturn)) static void holder_loop(struct holder *holder)
 			run_release(holder);
 		if (ready < 0)
 			continue;
-		if (fds[2].revents)
+		if (fds[HEAR_HOSTS_END].revents)
 			_exit(0);
-		for (run = holder->runs, n = HOLDER_FDS; run; run = run->next, n++)
+		for (run = holder->runs, n = HEAR_RUNS; run; run = run->next, n++)
 			if (fds[n].revents)
 				run_serve(holder, run);
-		if (fds[1].revents || more_dead) {
+		if (fds[HEAR_CHILDREN].revents || more_dead) {
 			(void)!read(holder->signals, &info, sizeof(info));
 			more_dead = run_reap(holder);
 		}
-		if (fds[0].revents)
+		if (holder->quiet && (fds[HEAR_OUTPUT].revents || fds[HEAR_OUTPUT + 1].revents))
+			run_hand_over(holder);
+		if (fds[HEAR_IDLE].revents)
+			serve_idle(holder);
+		if (fds[HEAR_HOST].revents)
 			serve(holder);
 		if (holder->next_sweep && sys_now_ns() >= holder->next_sweep) {
 			holder->next_sweep = 0;
@@ -274,6 +304,7 @@ __attribute__((noreturn)) void holder_main(const struct holder_plan *plan)
 		.inheritable = plan->create->inheritable,
 		.limits = plan->create->limits,
 		.io = -EBADF,
+		.idle = -EBADF,
 		/* a change of ids would make our memory dumpable, and a core dump kills who shares
 		   it (before Linux 5.16) */
 		.may_share = command_may_share() && (plan->keeper->suid_dumpable == 0 ||

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -31,15 +32,11 @@
  * to die on. */
 #define SWEEP_DELAY_NS 2000000ULL
 
-/* A request, taken apart. Owns its fds. */
+/* A message and the fds that came with it, but for the run's socket. */
 struct request {
 	const struct wire_run *message;
-	int *fds;
+	const int *fds;
 	size_t fds_count;
-	int ours[3];   /* the ends that the command gets; not owned where they are among fds */
-	int theirs[2]; /* the host's ends of captured output */
-	bool own[3];
-	int cgroup; /* of the command; among fds, or -EBADF */
 };
 
 /* The strings behind the message, or in a memfd. */
@@ -134,16 +131,16 @@ static int read_strings(const struct request *request, struct run *run, struct g
  * A pipe made here counts against the guest's ids. If the command is not root in the guest, it must
  * own the pipe, or it could not open /dev/stdout.
  */
-static int make_pipe(const struct holder *holder, struct request *request, int stream,
+static int make_pipe(const struct holder *holder, struct run *run, int stream,
 		     struct guest_error *err)
 {
+	struct run_pipe *made = &run->pipes[stream - 1];
 	int ends[2];
 
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return error_make(err, errno, GUEST_STAGE_PIPE, "stdio");
-	request->ours[stream] = ends[1];
-	request->theirs[stream - 1] = ends[0];
-	request->own[stream] = true;
+	made->read = ends[0];
+	made->write = run->command.stdio[stream] = ends[1];
 	if (holder->many_ids && (holder->uid | holder->gid) &&
 	    fchown(ends[1], holder->uid, holder->gid) < 0)
 		return error_make(err, errno, GUEST_STAGE_PIPE, "owner of stdio");
@@ -158,12 +155,14 @@ static int next_fd(const struct request *request, size_t *at, uint32_t flag)
 	return request->fds[(*at)++];
 }
 
-static int sort_fds(const struct holder *holder, struct request *request, struct guest_error *err)
+static int sort_fds(const struct holder *holder, const struct request *request, struct run *run,
+		    struct guest_error *err)
 {
 	const uint32_t with_fd[] = { WIRE_RUN_STDIN,  WIRE_RUN_STDOUT, WIRE_RUN_STDERR,
 				     WIRE_RUN_CGROUP, WIRE_RUN_EXEC,   WIRE_RUN_MEMFD };
 	const struct wire_run *message = request->message;
-	size_t at = 1, want = 1;
+	struct command *command = &run->command;
+	size_t at = 0, want = 0;
 	int r = 0;
 
 	for (size_t i = 0; i < sizeof(with_fd) / sizeof(with_fd[0]); i++)
@@ -171,40 +170,59 @@ static int sort_fds(const struct holder *holder, struct request *request, struct
 	if (want != request->fds_count)
 		return error_text(err, EPROTO, GUEST_STAGE_PROTOCOL, "fds");
 	for (int i = 0; i < 3; i++)
-		request->ours[i] = next_fd(request, &at, with_fd[i]);
-	request->cgroup = next_fd(request, &at, WIRE_RUN_CGROUP);
-	if (request->ours[0] < 0)
-		request->ours[0] = holder->null;
-	if (request->ours[1] < 0)
-		r = make_pipe(holder, request, 1, err);
+		command->stdio[i] = next_fd(request, &at, with_fd[i]);
+	command->cgroup = next_fd(request, &at, WIRE_RUN_CGROUP);
+	if (command->stdio[0] < 0)
+		command->stdio[0] = holder->null;
+	if (command->stdio[1] < 0)
+		r = make_pipe(holder, run, 1, err);
 	if (message->flags & WIRE_RUN_MERGE_STDERR)
-		request->ours[2] = request->ours[1];
-	else if (request->ours[2] < 0 && r == 0)
-		r = make_pipe(holder, request, 2, err);
+		command->stdio[2] = command->stdio[1];
+	else if (command->stdio[2] < 0 && r == 0)
+		r = make_pipe(holder, run, 2, err);
 	return r;
 }
 
-static int send_started(struct request *request, int socket)
+static void close_pipes(struct run *run)
 {
-	struct wire_plain started;
-	int fds[2];
-	size_t n = 0;
-
-	for (int i = 0; i < 2; i++)
-		if (request->theirs[i] >= 0)
-			fds[n++] = request->theirs[i];
-	if (n == 0)
-		return 0;
-	return wire_send(socket, &started, sizeof(started), WIRE_STARTED, fds, n, 1);
+	for (int i = 0; i < 2; i++) {
+		fd_close(&run->pipes[i].read);
+		fd_close(&run->pipes[i].write);
+	}
 }
 
-static void request_clear(struct request *request)
+/* The ends that the host reads from. Their number. */
+static size_t read_ends(const struct run *run, int fds[2])
 {
-	for (int i = 0; i < 3; i++)
-		if (request->own[i])
-			fd_close(&request->ours[i]);
-	wire_close_fds(request->theirs, 2);
-	wire_close_fds(request->fds, request->fds_count);
+	size_t count = 0;
+
+	for (int i = 0; i < 2; i++)
+		if (run->pipes[i].read >= 0)
+			fds[count++] = run->pipes[i].read;
+	return count;
+}
+
+static int send_started(const struct run *run, struct guest_error *err)
+{
+	struct wire_plain started;
+	int fds[2], r;
+	size_t count = read_ends(run, fds);
+
+	if (count == 0)
+		return 0;
+	r = wire_send(run->socket, &started, sizeof(started), WIRE_STARTED, fds, count, 1);
+	return r < 0 ? error_make(err, -r, GUEST_STAGE_PIPE, "handing stdio over") : 0;
+}
+
+void run_hand_over(struct holder *holder)
+{
+	struct guest_error err = { .size = sizeof(err) };
+	struct run *run = holder->quiet;
+
+	if (send_started(run, &err) < 0)
+		wire_send_failed(run->socket, &err);
+	close_pipes(run);
+	holder->quiet = NULL;
 }
 
 static struct command_slot *take_slot(struct command_slot *slots)
@@ -229,6 +247,8 @@ static struct run *run_new(struct holder *holder)
 		return NULL;
 	memset(run, 0, offsetof(struct run, stack));
 	run->socket = run->cgroup = -EBADF;
+	for (int i = 0; i < 2; i++)
+		run->pipes[i] = (struct run_pipe){ -EBADF, -EBADF };
 	return run;
 }
 
@@ -243,8 +263,11 @@ static void run_free(struct holder *holder, struct run *run)
 		*link = run->next;
 	if (run->slot)
 		run->slot->state = COMMAND_FREE;
+	if (holder->quiet == run)
+		holder->quiet = NULL;
 	fd_close(&run->socket);
 	fd_close(&run->cgroup);
+	close_pipes(run);
 	if (run->mapped)
 		munmap(run->mapped, run->mapped_size);
 	free(run->strings);
@@ -268,14 +291,19 @@ static int launch(struct holder *holder, struct run *run, struct guest_error *er
 	return 0;
 }
 
-static int start(struct holder *holder, struct request *request, struct run *run,
+/*
+ * The only command of a guest is quiet until it writes: its pipes go to the host when there is
+ * something in them, which spares the many that write nothing, or all of it just before they end,
+ * a message. Until then their other ends stay open here, so that poll(2) does not see them end.
+ */
+static int start(struct holder *holder, const struct request *request, struct run *run,
 		 struct guest_error *err)
 {
 	struct command *command = &run->command;
 	int r = read_strings(request, run, err);
 
 	if (r == 0)
-		r = sort_fds(holder, request, err);
+		r = sort_fds(holder, request, run, err);
 	if (r < 0)
 		return r;
 	run->limits = request->message->limits;
@@ -284,42 +312,41 @@ static int start(struct holder *holder, struct request *request, struct run *run
 	command->proc = holder->proc;
 	command->socket = run->socket;
 	command->limits = &run->limits;
-	command->cgroup = request->cgroup;
 	command->is_alone = !holder->runs && !holder->background;
-	memcpy(command->stdio, request->ours, sizeof(command->stdio));
-	r = send_started(request, run->socket);
+	if (!command->is_alone)
+		r = send_started(run, err);
+	if (r == 0)
+		r = launch(holder, run, err);
 	if (r < 0)
-		return error_make(err, -r, GUEST_STAGE_PIPE, "handing stdio over");
-	r = launch(holder, run, err);
-	if (r == 0 && request->cgroup >= 0)
-		run->cgroup = fcntl(request->cgroup, F_DUPFD_CLOEXEC, 3);
-	return r;
+		return r;
+	if (command->is_alone)
+		holder->quiet = run;
+	else
+		close_pipes(run);
+	if (command->cgroup >= 0)
+		run->cgroup = fcntl(command->cgroup, F_DUPFD_CLOEXEC, 3);
+	return 0;
 }
 
-void run_start(struct holder *holder, const struct wire_run *message, int *fds, size_t fds_count)
+void run_start(struct holder *holder, const struct wire_run *message, int *socket, int *fds,
+	       size_t fds_count)
 {
 	struct guest_error err = { .size = sizeof(err) };
-	struct request request = {
-		.message = message,
-		.fds = fds,
-		.fds_count = fds_count,
-		.ours = { -EBADF, -EBADF, -EBADF },
-		.theirs = { -EBADF, -EBADF },
-		.cgroup = -EBADF,
-	};
+	const struct request request = { message, fds, fds_count };
 	struct run *run = run_new(holder);
 
 	if (!run) {
 		error_make(&err, ENOMEM, GUEST_STAGE_MEMORY, "run");
-		wire_send_failed(fds[0], &err);
+		wire_send_failed(*socket, &err);
+		fd_close(socket);
 	} else {
-		run->socket = fd_move(&fds[0]);
+		run->socket = fd_move(socket);
 		if (start(holder, &request, run, &err) < 0) {
 			wire_send_failed(run->socket, &err);
 			run_free(holder, run);
 		}
 	}
-	request_clear(&request);
+	wire_close_fds(fds, fds_count);
 }
 
 void run_kill(struct holder *holder, struct run *run, uint32_t cause)
@@ -387,6 +414,28 @@ uint64_t run_cpu_ns(const struct rusage *usage)
 	return timeval_ns(&usage->ru_utime) + timeval_ns(&usage->ru_stime);
 }
 
+/* All that it has started is dead. Its socket is for the next, if none is kept yet. */
+static void send_ended(struct holder *holder, struct run *run, struct wire_ended *ended)
+{
+	struct guest_error err = { .size = sizeof(err) };
+	int fds[2], r, waiting = 0;
+	size_t count = 0;
+
+	for (int i = 0; i < 2 && count == 0; i++)
+		if (run->pipes[i].read >= 0 &&
+		    (ioctl(run->pipes[i].read, FIONREAD, &waiting) < 0 || waiting > 0))
+			count = read_ends(run, fds);
+	if (holder->idle < 0 && !run->killed)
+		ended->flags |= WIRE_ENDED_LISTENING;
+	r = wire_send(run->socket, ended, sizeof(*ended), WIRE_ENDED, fds, count, 1);
+	if (r == 0 && ended->flags & WIRE_ENDED_LISTENING)
+		holder->idle = fd_move(&run->socket);
+	if (r < 0 && count > 0) {
+		error_make(&err, -r, GUEST_STAGE_PIPE, "handing stdio over");
+		wire_send_failed(run->socket, &err);
+	}
+}
+
 static void finish(struct holder *holder, struct run *run, int status, const struct rusage *usage)
 {
 	struct wire_ended ended = {
@@ -412,7 +461,7 @@ static void finish(struct holder *holder, struct run *run, int status, const str
 	ended.cpu_ns = run->cpu_ns;
 	ended.memory_peak = run->memory_peak;
 	ended.processes_peak = run->processes_peak;
-	(void)wire_send(run->socket, &ended, sizeof(ended), WIRE_ENDED, NULL, 0, 1);
+	send_ended(holder, run, &ended);
 	run_free(holder, run);
 }
 

@@ -204,7 +204,7 @@ int host_guest_create(struct guest **ret_guest, const struct guest_config *confi
 	guest->uid = config->uid;
 	guest->writable_bytes = writable_bytes(config);
 	guest->writable_inodes = config->writable_inodes;
-	guest->socket = guest->pidfd = guest->limits.dir = -EBADF;
+	guest->socket = guest->idle = guest->pidfd = guest->limits.dir = -EBADF;
 	pthread_mutex_init(&guest->lock, NULL);
 	r = create(guest, config, err);
 	/* a second time, if the keeper had been killed or was older than a mount */
@@ -222,6 +222,7 @@ void host_guest_put(struct guest *guest)
 	if (__atomic_sub_fetch(&guest->references, 1, __ATOMIC_ACQ_REL) > 0)
 		return;
 	fd_close(&guest->socket);
+	fd_close(&guest->idle);
 	fd_close(&guest->pidfd);
 	limits_free(guest);
 	pthread_mutex_destroy(&guest->lock);

@@ -30,6 +30,7 @@ static void kill_run(struct pump *pump, uint32_t cause, int failure)
 	pump->cause = cause;
 	pump->failure = failure;
 	pump->deadline = sys_now_ns() + KILL_GRACE_NS;
+	pump->interfered = true;
 	/* this end is a kill, too, and takes no memory */
 	if (wire_send_plain(pump->socket, WIRE_KILL) < 0)
 		shutdown(pump->socket, SHUT_WR);
@@ -112,12 +113,15 @@ static int take_message(struct pump *pump, struct guest_error *err)
 				 error_make(err, -r, GUEST_STAGE_PROTOCOL, "pipes of the guest"));
 		return 0;
 	}
-	wire_close_fds(fds, count);
 	if (r == WIRE_ENDED && message.ended.header.size == sizeof(message.ended)) {
+		r = count > 0 ? take_pipes(pump, fds, count) : 0;
+		if (r < 0)
+			return error_make(err, -r, GUEST_STAGE_PROTOCOL, "pipes of the guest");
 		pump->ended = message.ended;
 		pump->over = true;
 		return pump->ended.flags & WIRE_ENDED_STUCK ? stuck(pump, err) : 1;
 	}
+	wire_close_fds(fds, count);
 	if (r == WIRE_FAILED && message.failed.header.size == sizeof(message.failed))
 		return error_take(err, &message.failed.error);
 	return error_text(err, EPROTO, GUEST_STAGE_PROTOCOL, "message %d of the guest", r);
@@ -371,8 +375,20 @@ int pump_finish(struct pump *pump, int r, struct guest_result *result, struct gu
 	return r;
 }
 
+/* The next run may have the socket, if nothing of ours can still be on its way there. */
+static void keep_socket(struct pump *pump)
+{
+	int none = -EBADF;
+
+	if (pump->over && !pump->interfered && pump->ended.flags & WIRE_ENDED_LISTENING &&
+	    __atomic_compare_exchange_n(&pump->guest->idle, &none, pump->socket, false,
+					__ATOMIC_RELEASE, __ATOMIC_RELAXED))
+		pump->socket = -EBADF;
+}
+
 void pump_clear(struct pump *pump)
 {
+	keep_socket(pump);
 	fd_close(&pump->socket);
 	fd_close(&pump->exec);
 	fd_close(&pump->stdin_copy);

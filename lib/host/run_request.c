@@ -190,35 +190,55 @@ static int add_exec_pipe(struct pump *pump, struct request *request, struct wire
 	return r < 0 ? r : 0;
 }
 
-int request_send_run(struct pump *pump, bool tell_exec, struct guest_error *err)
+/* One of an earlier run, or a pair, the other end of which goes with the request. Returns the
+ * socket to send that on. */
+static int add_socket(struct pump *pump, struct request *request, struct guest_error *err)
 {
-	struct wire_run run = { 0 };
-	struct request request;
 	int sockets[2], r;
 
-	r = request_init(&request, sizeof(run), err);
-	if (r < 0)
-		return r;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0) {
-		request_clear(&request);
+	pump->socket = __atomic_exchange_n(&pump->guest->idle, -EBADF, __ATOMIC_ACQUIRE);
+	if (pump->socket >= 0)
+		return pump->socket;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
 		return error_make(err, errno, GUEST_STAGE_FORK, "socketpair");
-	}
 	pump->socket = fd_above_stdio(sockets[0]);
 	sockets[1] = fd_above_stdio(sockets[1]);
-	request_add_fd(&request, sockets[1], NULL);
+	r = request_add_fd(request, sockets[1], NULL);
 	if (pump->socket < 0 || sockets[1] < 0)
 		r = error_make(err, errno, GUEST_STAGE_FORK, "socketpair");
+	return r < 0 ? r : pump->guest->socket;
+}
+
+static int fill_request(struct pump *pump, struct request *request, bool tell_exec,
+			struct guest_error *err)
+{
+	struct wire_run run = { 0 };
+	int r = add_stdio(pump, request, &run, err);
+
 	if (r == 0)
-		r = add_stdio(pump, &request, &run, err);
-	if (r == 0)
-		r = add_limits(pump, &request, &run, err);
+		r = add_limits(pump, request, &run, err);
 	if (r == 0 && tell_exec)
-		r = add_exec_pipe(pump, &request, &run, err);
+		r = add_exec_pipe(pump, request, &run, err);
 	if (r == 0)
-		r = add_strings(&request, &run, pump->guest, pump->command, err);
+		r = add_strings(request, &run, pump->guest, pump->command, err);
+	if (r == 0)
+		memcpy(request->bytes, &run, sizeof(run));
+	return r;
+}
+
+int request_send_run(struct pump *pump, bool tell_exec, struct guest_error *err)
+{
+	struct request request;
+	int socket, r;
+
+	r = request_init(&request, sizeof(struct wire_run), err);
+	if (r < 0)
+		return r;
+	r = socket = add_socket(pump, &request, err);
+	if (r >= 0)
+		r = fill_request(pump, &request, tell_exec, err);
 	if (r == 0) {
-		memcpy(request.bytes, &run, sizeof(run));
-		r = host_send(pump->guest->socket, &request, WIRE_RUN, pump->deadline);
+		r = host_send(socket, &request, WIRE_RUN, pump->deadline);
 		if (r == -EPIPE)
 			error_text(err, EPIPE, GUEST_STAGE_HANDLE,
 				   "the guest is lost: its init process was killed");

@@ -175,6 +175,7 @@ int spawn_signal(struct guest_process *process, int signal, bool cancel, struct 
 		__atomic_store_n(&process->pump.cancelled, 1, __ATOMIC_RELEASE);
 		announce(process->wake_fd);
 	} else {
+		process->pump.interfered = true;
 		r = wire_send(process->pump.socket, &message, sizeof(message), WIRE_SIGNAL, NULL, 0,
 			      1);
 		if (r < 0)

@@ -20,6 +20,7 @@
  *   command to host    FAILED    before exec: why not
  *   host to holder     SIGNAL, KILL
  *   holder to host     ENDED     the wait status and usage; everything it started is dead
+ *   host to holder     RUN       the next, if ENDED said that there may be one
  *
  * A run has a socket of its own, so that any number of threads run commands in one guest without a
  * lock and without reading each other's answers. The end of any socket means that the other side is
@@ -103,7 +104,8 @@ struct wire_janitor {
 	uint32_t host_leaf; /* string: one into which the host was moved */
 };
 
-/* READY, SHUTDOWN, KILL; and STARTED with the fds of stdout and stderr, those that are captured */
+/* READY, SHUTDOWN, KILL; and STARTED with the fds of stdout and stderr, those that are captured:
+ * they come with ENDED, if the command wrote only then, and not at all, if it wrote nothing */
 struct wire_plain {
 	struct wire_header header;
 };
@@ -171,9 +173,9 @@ struct wire_run_limits {
 };
 
 /*
- * fds: the run socket, then those that the flags name, in their order: stdin, stdout, stderr, the
- * control group for the command, a pipe that closes at its exec, the strings' memfd. Without: stdin
- * is empty, an output is captured.
+ * fds: the run socket, unless the message comes on it, then those that the flags name, in their
+ * order: stdin, stdout, stderr, the control group for the command, a pipe that closes at its exec,
+ * the strings' memfd. Without: stdin is empty, an output is captured.
  *
  * The strings, one behind the other with their NULs: cwd, the search path, argv, envp.
  */
@@ -192,7 +194,8 @@ struct wire_signal {
 };
 
 enum wire_ended_flags {
-	WIRE_ENDED_STUCK = 1 << 0, /* something that it started is stuck in the kernel */
+	WIRE_ENDED_STUCK = 1 << 0,     /* something that it started is stuck in the kernel */
+	WIRE_ENDED_LISTENING = 1 << 1, /* this socket may be used for another run */
 };
 
 struct wire_ended {

@@ -72,8 +72,14 @@ struct meter {
 };
 
 void meter_start(struct meter *meter, const char *const *argv);
-void meter_ask(const struct meter *meter, char question, uint64_t *ret_answers, size_t count);
+void meter_ask(const struct meter *meter, unsigned char question, uint64_t *ret_answers, size_t count);
+void meter_send(const struct meter *meter, unsigned char question);
+void meter_take(const struct meter *meter, uint64_t *ret_answers, size_t count);
 void meter_end(struct meter *meter);
+
+/* The floor of guests and their commands, which gives two answers (floor.c). */
+#define FLOOR_REPEAT 0x80
+void floor_start(struct meter *meter);
 
 /* A line of /proc/meminfo or of another file of this kind, in KB; -1: there is none. */
 long proc_kb(const char *file, const char *key);

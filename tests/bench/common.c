@@ -154,17 +154,32 @@ void meter_start(struct meter *meter, const char *const *argv)
 		die(argv[0], NULL);
 }
 
-void meter_ask(const struct meter *meter, char question, uint64_t *ret_answers, size_t count)
+void meter_send(const struct meter *meter, unsigned char question)
 {
-	ssize_t size = (ssize_t)(count * sizeof(*ret_answers)), got = -1;
+	if (write(meter->in, &question, 1) != 1)
+		die("a program that measures by itself", NULL);
+}
 
-	if (write(meter->in, &question, 1) == 1)
-		got = read(meter->out, ret_answers, (size_t)size);
+void meter_take(const struct meter *meter, uint64_t *ret_answers, size_t count)
+{
+	ssize_t size = (ssize_t)(count * sizeof(*ret_answers)), got = read(meter->out, ret_answers, (size_t)size);
+
 	if (got == size)
 		return;
 	if (got > 0) /* what it says instead, on stderr */
 		fprintf(stderr, "%.*s", (int)got, (const char *)ret_answers);
 	die("a program that measures by itself", NULL);
+}
+
+void meter_ask(const struct meter *meter, unsigned char question, uint64_t *ret_answers, size_t count)
+{
+	meter_send(meter, question);
+	meter_take(meter, ret_answers, count);
+}
+
+void floor_start(struct meter *meter)
+{
+	meter_start(meter, (const char *const[]){ path_of(bench.programs, "floor"), bench.rootfs, NULL });
 }
 
 void meter_end(struct meter *meter)

@@ -13,14 +13,19 @@
  *
  *     'r'  from clone(2), with user, mount, PID, UTS and IPC namespaces, to "ready" from the child, which has
  *          mounted what a guest has: a tmpfs with an overlay's layer, the overlay over ROOTFS, /dev, /dev/pts,
- *          /dev/shm, /tmp, /proc, /proc/sys read-only; set its host name, pivoted, and detached what was there before.
- *          The second number: from SIGKILL to the end of waitpid(2).
+ *          /dev/shm, /tmp, /proc, /proc/sys read-only, what of /proc is hidden; set its host name, pivoted, and
+ *          detached what was there before. The second number: from SIGKILL to the end of waitpid(2).
  *     'c'  the whole life, 0: the child, when it is ready, runs /bench/true by vfork(2) and exits; until waitpid(2).
  *     'R', 'C'  the same with a network namespace and its lo up.
+ *     's'  a command: a request with three fds to such a child, which lives on and runs /bench/true by vfork(2), until
+ *          its status is here, 0.
+ *
+ * With the highest bit set: again and again, for a quarter of a second; how many, and the ns.
  *
  * What a guest has and this leaves out: a program of any size and with any number of threads that asks for it, a
- * range of ids (it maps one), masks in /proc, a cap on nested namespaces, limits and control groups, a system call
- * filter, dropped capabilities, captured output, the end of what a command leaves behind, and errors that are told.
+ * range of ids (it maps one), a cap on nested namespaces, limits and control groups, a system call filter, dropped
+ * capabilities, captured output, commands that cannot stop who waits for them (vfork), the end of what a command leaves
+ * behind, and errors that are told.
  */
 #include <fcntl.h>
 #include <net/if.h>
@@ -38,6 +43,10 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#define STDIO 3
+#define REPEAT 0x80
+#define REPEAT_NS 250000000U
 
 static void check(int ok, const char *what)
 {
@@ -89,6 +98,42 @@ static void map_ids(pid_t pid)
 	write_to(path, "0 0 1");
 }
 
+/* What a guest's holder hides (keeper.c), if it can be opened. */
+static const char *const hidden[] = {
+	"kcore",       "keys",		"key-users",	 "kallsyms", "timer_list",
+	"sched_debug", "latency_stats", "sysrq-trigger", "kmsg",     "kpagecount",
+	"kpageflags",  "vmallocinfo",	"acpi",		 "scsi",     "asound",
+};
+#define HIDDEN (sizeof(hidden) / sizeof(hidden[0]))
+
+static struct {
+	char target[48];
+	const char *cover;
+} covers[HIDDEN];
+
+static size_t covers_count;
+
+static void find_hidden(void)
+{
+	char path[32];
+	struct stat st;
+
+	for (size_t i = 0; i < HIDDEN; i++) {
+		int fd;
+
+		snprintf(path, sizeof(path), "/proc/%s", hidden[i]);
+		fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+		if (fd < 0)
+			fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		check(fstat(fd, &st) == 0, path);
+		close(fd);
+		covers[covers_count].cover = S_ISDIR(st.st_mode) ? "/empty" : "/dev/null";
+		snprintf(covers[covers_count++].target, sizeof(covers[0].target), "/guest/root%s", path);
+	}
+}
+
 static void make_layer(void)
 {
 	mount_at("guest", "/guest", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=1073741824,nr_inodes=1048576");
@@ -114,6 +159,8 @@ static void make_mounts(void)
 	mount_at("proc", "/guest/root/proc", "proc", safe, NULL);
 	mount_at("/guest/root/proc/sys", "/guest/root/proc/sys", NULL, MS_BIND, NULL);
 	mount_at(NULL, "/guest/root/proc/sys", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | safe, NULL);
+	for (size_t i = 0; i < covers_count; i++)
+		mount_at(covers[i].cover, covers[i].target, NULL, MS_BIND, NULL);
 	pivot("/guest/root");
 }
 
@@ -126,12 +173,15 @@ static void bring_up_lo(void)
 	close(fd);
 }
 
-static int run_true(void)
+/* `stdio`: three fds; NULL: our own. */
+static int run_true(const int *stdio)
 {
 	pid_t pid = vfork();
 	int status = -1;
 
 	if (pid == 0) {
+		for (int i = 0; stdio && i < STDIO; i++)
+			dup2(stdio[i], i);
 		execl("/bench/true", "true", NULL);
 		_exit(127);
 	}
@@ -140,7 +190,7 @@ static int run_true(void)
 }
 
 /* PID 1 of the new namespaces. `go` tells that its ids are mapped. */
-__attribute__((noreturn)) static void child(int go, int ready, int network, int whole_life)
+static void enter(int go, int network)
 {
 	char byte;
 
@@ -149,37 +199,147 @@ __attribute__((noreturn)) static void child(int go, int ready, int network, int 
 	check(sethostname("guest", 5) == 0, "sethostname");
 	if (network)
 		bring_up_lo();
-	if (whole_life)
-		_exit(run_true());
-	check(write(ready, "", 1) == 1, "ready");
-	for (;;)
-		pause();
 }
 
-static void measure(int network, int whole_life, uint64_t *times)
+static pid_t clone_child(int network, const int *go)
 {
 	unsigned long flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | SIGCHLD;
-	int go[2], ready[2], status;
+	pid_t pid;
+
+	pid = (pid_t)syscall(SYS_clone, flags | (network ? CLONE_NEWNET : 0), NULL, NULL, NULL, NULL);
+	check(pid >= 0, "clone");
+	if (pid == 0) {
+		enter(go[0], network);
+		return 0;
+	}
+	map_ids(pid);
+	check(write(go[1], "", 1) == 1, "go");
+	return pid;
+}
+
+static void measure_ready(int network, uint64_t *times)
+{
+	int go[2], ready[2];
 	uint64_t start = now();
 	pid_t pid;
 	char byte;
 
 	check(pipe2(go, O_CLOEXEC) == 0 && pipe2(ready, O_CLOEXEC) == 0, "pipe2");
-	pid = (pid_t)syscall(SYS_clone, flags | (network ? CLONE_NEWNET : 0), NULL, NULL, NULL, NULL);
-	check(pid >= 0, "clone");
-	if (pid == 0)
-		child(go[0], ready[1], network, whole_life);
-	map_ids(pid);
-	check(write(go[1], "", 1) == 1, "go");
-	if (!whole_life) {
-		check(read(ready[0], &byte, 1) == 1, "ready");
-		times[0] = now() - start;
-		start = now();
-		kill(pid, SIGKILL);
+	pid = clone_child(network, go);
+	if (pid == 0) {
+		check(write(ready[1], "", 1) == 1, "ready");
+		for (;;)
+			pause();
 	}
-	check(waitpid(pid, &status, 0) == pid && (!whole_life || status == 0), "child");
-	times[whole_life ? 0 : 1] = now() - start;
+	check(read(ready[0], &byte, 1) == 1, "ready");
+	times[0] = now() - start;
+	start = now();
+	kill(pid, SIGKILL);
+	check(waitpid(pid, NULL, 0) == pid, "child");
+	times[1] = now() - start;
 	close(go[0]), close(go[1]), close(ready[0]), close(ready[1]);
+}
+
+static void measure_life(int network, uint64_t *times)
+{
+	uint64_t start = now();
+	int go[2], status;
+	pid_t pid;
+
+	check(pipe2(go, O_CLOEXEC) == 0, "pipe2");
+	pid = clone_child(network, go);
+	if (pid == 0)
+		_exit(run_true(NULL));
+	check(waitpid(pid, &status, 0) == pid && status == 0, "child");
+	times[0] = now() - start;
+	close(go[0]), close(go[1]);
+}
+
+union packet {
+	char bytes[CMSG_SPACE(STDIO * sizeof(int))];
+	struct cmsghdr cmsg;
+};
+
+/* A child that runs what is asked for, and tells how that has ended. */
+__attribute__((noreturn)) static void serve_commands(int socket)
+{
+	for (;;) {
+		char byte;
+		struct iovec iov = { &byte, 1 };
+		union packet control;
+		struct msghdr message = {
+			.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
+		};
+		int fds[STDIO], status;
+
+		if (recvmsg(socket, &message, MSG_CMSG_CLOEXEC) != 1)
+			_exit(0);
+		memcpy(fds, CMSG_DATA(&control.cmsg), sizeof(fds));
+		status = run_true(fds);
+		for (int i = 0; i < STDIO; i++)
+			close(fds[i]);
+		check(write(socket, &status, sizeof(status)) == sizeof(status), "status");
+	}
+}
+
+static int start_server(void)
+{
+	int go[2], sockets[2];
+
+	check(pipe2(go, O_CLOEXEC) == 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) == 0,
+	      "server");
+	if (clone_child(0, go) == 0) {
+		close(sockets[0]);
+		serve_commands(sockets[1]);
+	}
+	close(sockets[1]), close(go[0]), close(go[1]);
+	return sockets[0];
+}
+
+static void measure_command(uint64_t *times)
+{
+	static int server = -1, null[STDIO];
+	struct iovec iov = { "", 1 };
+	union packet control = {
+		.cmsg = { .cmsg_len = CMSG_LEN(sizeof(null)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS }
+	};
+	struct msghdr message = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
+	};
+	uint64_t start;
+	int status;
+
+	if (server < 0) {
+		server = start_server();
+		for (int i = 0; i < STDIO; i++)
+			null[i] = open("/dev/null", O_RDWR | O_CLOEXEC);
+	}
+	start = now();
+	memcpy(CMSG_DATA(&control.cmsg), null, sizeof(null));
+	check(sendmsg(server, &message, MSG_NOSIGNAL) == 1, "request");
+	check(read(server, &status, sizeof(status)) == sizeof(status) && status == 0, "command");
+	times[0] = now() - start;
+}
+
+static void measure(char question, uint64_t *numbers)
+{
+	numbers[1] = 0;
+	if (question == 's')
+		measure_command(numbers);
+	else if (question == 'r' || question == 'R')
+		measure_ready(question == 'R', numbers);
+	else
+		measure_life(question == 'C', numbers);
+}
+
+static void measure_often(char question, uint64_t *numbers)
+{
+	uint64_t start = now(), count = 0, scratch[2];
+
+	for (; now() - start < REPEAT_NS; count++)
+		measure(question, scratch);
+	numbers[0] = count;
+	numbers[1] = now() - start;
 }
 
 /* Nodes bound from the host's, as whoever is not root has to have them. */
@@ -201,7 +361,7 @@ static void make_devices(void)
 /* The small mount table of which each child gets a copy. We are PID 1 here. */
 static void make_tree(const char *rootfs)
 {
-	static const char *const places[] = { "template", "guest", "proc", "dev" };
+	static const char *const places[] = { "template", "guest", "proc", "dev", "empty" };
 	int fd = open(rootfs, O_PATH | O_CLOEXEC); /* it may be below what is covered now */
 	char path[32];
 
@@ -220,14 +380,18 @@ static void make_tree(const char *rootfs)
 
 static void serve(const char *rootfs)
 {
-	char question;
+	unsigned char question;
 
 	make_tree(rootfs);
+	find_hidden();
 	while (read(0, &question, 1) == 1) {
-		uint64_t times[2] = { 0, 0 };
+		uint64_t numbers[2];
 
-		measure(question == 'R' || question == 'C', question == 'c' || question == 'C', times);
-		check(write(1, times, sizeof(times)) == (ssize_t)sizeof(times), "write");
+		if (question & REPEAT)
+			measure_often((char)(question & ~REPEAT), numbers);
+		else
+			measure((char)question, numbers);
+		check(write(1, numbers, sizeof(numbers)) == (ssize_t)sizeof(numbers), "write");
 	}
 }
 

@@ -7,6 +7,8 @@
 #include "peers.h"
 #include "sections.h"
 
+#define PEER_CALLERS 8 /* of floors and peers */
+
 struct caller {
 	void (*operation)(void *context);
 	void *context;
@@ -79,6 +81,43 @@ static void make_one(void *network)
 	guest_end(guest);
 }
 
+/* The floors of all this, as many processes with their own user namespaces. */
+static struct bare {
+	const char *name;
+	unsigned char question;
+	struct row *row;
+} bares[] = {
+	{ "bare request", 's', NULL },
+	{ "bare life", 'C', NULL },
+	{ "bare life, host's network", 'c', NULL },
+};
+
+#define BARES (sizeof(bares) / sizeof(bares[0]))
+
+static void add_bare_rates(void)
+{
+	struct meter meters[PEER_CALLERS];
+
+	for (size_t i = 0; i < PEER_CALLERS; i++)
+		floor_start(&meters[i]);
+	for (size_t bare = 0; bare < BARES; bare++) {
+		double per_second = 0;
+
+		for (size_t i = 0; i < PEER_CALLERS; i++)
+			meter_send(&meters[i], bares[bare].question | FLOOR_REPEAT);
+		for (size_t i = 0; i < PEER_CALLERS; i++) {
+			uint64_t answers[2];
+
+			meter_take(&meters[i], answers, 2);
+			per_second += (double)answers[0] * 1e9 / (double)answers[1];
+		}
+		row_add(bares[bare].row, per_second);
+		settle();
+	}
+	for (size_t i = 0; i < PEER_CALLERS; i++)
+		meter_end(&meters[i]);
+}
+
 static void run_peer(void *peer)
 {
 	peer_run_true(peer);
@@ -119,6 +158,16 @@ void many_measure(const struct many *many)
 	add_rate(many->guests_host_network, many->callers, make_one, &host);
 }
 
+static void make_bare_rows(const struct many *many)
+{
+	struct row *rows[BARES] = { many->run, many->guests, many->guests_host_network };
+
+	for (size_t i = 0; i < BARES; i++) {
+		bares[i].row = row_new("1/s", "%s, %d at once", bares[i].name, PEER_CALLERS);
+		row_compare(rows[i], bares[i].row);
+	}
+}
+
 static void make_rows(struct many *many)
 {
 	many->spawn = row_new("1/s", "posix_spawn, %u at once", many->callers);
@@ -130,8 +179,6 @@ static void make_rows(struct many *many)
 	row_compare(many->guests_host_network, many->spawn);
 }
 
-#define PEER_CALLERS 8
-
 void many_section(unsigned int rounds)
 {
 	struct many all[] = { { .callers = 1 }, { .callers = PEER_CALLERS }, { .callers = MANY_CALLERS } };
@@ -142,6 +189,7 @@ void many_section(unsigned int rounds)
 	guest_end(guest_make(GUEST_NETWORK_NONE)); /* the cold one */
 	for (size_t i = 0; i < count; i++)
 		make_rows(&all[i]);
+	make_bare_rows(&all[1]);
 	for (size_t i = 0; i < 2; i++) {
 		if (peers[i])
 			peer_rows[i] = row_new("1/s", "%s, %d at once", peers[i]->name, PEER_CALLERS);
@@ -150,6 +198,7 @@ void many_section(unsigned int rounds)
 	while (rounds-- > 0) {
 		for (size_t i = 0; i < count; i++)
 			many_measure(&all[i]);
+		add_bare_rates();
 		for (size_t i = 0; i < 2; i++)
 			add_rate(peer_rows[i], PEER_CALLERS, run_peer, peers[i]);
 	}

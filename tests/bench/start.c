@@ -20,7 +20,7 @@ static struct {
 	struct row *init, *first_run, *shutdown, *life;
 } rows[KINDS];
 
-static struct row *spawn_row, *run_row, *defaults_row;
+static struct row *spawn_row, *request_row, *run_row, *defaults_row;
 static struct meter floor_meter;
 static struct guest *kept;
 
@@ -39,6 +39,14 @@ static void make_guest_rows(int kind)
 	row_compare(rows[kind].first_run, spawn_row);
 	row_compare(rows[kind].shutdown, rows[kind].bare_kill);
 	row_compare(rows[kind].life, rows[kind].bare_life);
+}
+
+static void measure_request(void)
+{
+	uint64_t ns[2];
+
+	meter_ask(&floor_meter, 's', ns, 2);
+	row_add(request_row, (double)ns[0] / 1e6);
 }
 
 static void measure_floor(int kind)
@@ -202,12 +210,14 @@ static void measure_peers(void)
 static void make_rows(void)
 {
 	spawn_row = row_new("ms", "posix_spawn");
+	request_row = row_new("ms", "bare request");
 	for (int kind = 0; kind < KINDS; kind++)
 		make_guest_rows(kind);
 	defaults_row = row_new("ms", "guest_init, all defaults");
 	row_compare(defaults_row, rows[NETWORK].init);
 	run_row = row_new("ms", "guest_run");
 	row_compare(run_row, spawn_row);
+	row_compare(run_row, request_row);
 	make_interpreter_rows();
 }
 
@@ -215,6 +225,7 @@ static void make_rows(void)
 static void measure_round(unsigned int round)
 {
 	measure_true();
+	measure_request();
 	measure_run(run_row, true_in_guest);
 	for (int kind = 0; kind < KINDS; kind++) {
 		if (round % 2)
@@ -231,7 +242,7 @@ static void measure_round(unsigned int round)
 
 void start_section(unsigned int rounds)
 {
-	meter_start(&floor_meter, (const char *const[]){ path_of(bench.programs, "floor"), bench.rootfs, NULL });
+	floor_start(&floor_meter);
 	kept = guest_make(GUEST_NETWORK_NONE);
 	guest_end(guest_make_of(NULL, GUEST_NETWORK_NONE)); /* the cold one */
 	make_rows();

@@ -189,9 +189,9 @@ static void check_strings(const struct wire_header *message)
 static void run_command(const void *message, int *fds, size_t fds_count)
 {
 	static struct command_slot slots[RUN_SLOTS] = { [0 ... RUN_SLOTS - 1] = { .state = COMMAND_STARTING } };
-	struct holder holder = { .null = open("/dev/null", O_RDONLY | O_CLOEXEC), .slots = slots, .io = -1 };
+	struct holder holder = { .null = open("/dev/null", O_RDONLY | O_CLOEXEC), .slots = slots, .io = -1, .idle = -1 };
 
-	run_start(&holder, message, fds, fds_count);
+	run_start(&holder, message, &fds[0], fds + 1, fds_count - 1);
 	ASSERT(!holder.runs);
 	free(holder.spare);
 	close(holder.null);

@@ -123,6 +123,53 @@ START_TEST(signal_goes_to_the_command_itself)
 }
 END_TEST
 
+/* The next run has the socket of the last one: nothing that was sent late may reach it. */
+START_TEST(however_a_command_ends_the_next_knows_nothing_of_it)
+{
+	struct guest *guest = guest_with(NULL);
+	struct guest_command command = command_of(ARGV("sleep", "60")), none = command_of(ARGV("/no/such/program"));
+	struct guest_error err = { .size = sizeof(err) };
+	struct guest_process *process;
+	struct guest_result result;
+
+	command.timeout_ns = 5 * MILLISECOND;
+	for (int i = 0; i < 20; i++) {
+		expect_shell(guest, "echo out", "out\n");
+		expect_shell(guest, ":", "");
+		ck_assert_int_eq(run_fails(guest, &none, &err), -ENOENT);
+		run(guest, &command, &result);
+		ck_assert_uint_eq(result.cause, GUEST_TIMED_OUT);
+		guest_result_clear(&result);
+		process = spawn_shell(guest, "exit 3");
+		(void)guest_kill(process, SIGWINCH, NULL);
+		if (i % 2)
+			(void)guest_cancel(process, NULL);
+		guest_process_free(process);
+	}
+	expect_shell(guest, "echo on", "on\n");
+}
+END_TEST
+
+START_TEST(quiet_command_is_heard_beside_others)
+{
+	struct guest *guest = guest_with(NULL);
+	struct guest_process *late = spawn_shell(guest, "sleep 0.2; echo late; sleep 0.1; echo later >&2");
+	struct guest_process *quiet = spawn_shell(guest, "sleep 0.3");
+	struct guest_result result;
+
+	expect_shell(guest, "echo meanwhile", "meanwhile\n");
+	wait_for(late, &result);
+	ck_assert_str_eq(result.stdout_data, "late\n");
+	ck_assert_str_eq(result.stderr_data, "later\n");
+	guest_result_clear(&result);
+	wait_for(quiet, &result);
+	ck_assert_uint_eq(result.stdout_size + result.stderr_size, 0);
+	guest_result_clear(&result);
+	guest_process_free(late);
+	guest_process_free(quiet);
+}
+END_TEST
+
 static void *cancel_soon(void *process)
 {
 	usleep(100000 * slowness());
@@ -353,6 +400,8 @@ static Suite *spawn_suite(void)
 	tcase_add_test(tcase, fd_is_silent_while_output_comes);
 	tcase_add_test(tcase, what_cannot_be_started_is_told_at_once);
 	tcase_add_test(tcase, signal_goes_to_the_command_itself);
+	tcase_add_test(tcase, however_a_command_ends_the_next_knows_nothing_of_it);
+	tcase_add_test(tcase, quiet_command_is_heard_beside_others);
 	tcase_add_test(tcase, cancel_from_another_thread_keeps_the_output);
 	tcase_add_test(tcase, free_ends_what_runs);
 	tcase_add_test(tcase, time_out_and_output_limit_hold);
