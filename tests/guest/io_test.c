@@ -140,6 +140,50 @@ START_TEST(stdin_that_nobody_reads_blocks_nothing)
 }
 END_TEST
 
+/* More than fits into the pipe that it comes through. */
+START_TEST(stdin_that_is_read_in_part_is_counted)
+{
+	char *bytes = random_bytes(LARGE);
+	struct guest_command command = command_of(SHELL("head -c 300000 | wc -c; exec <&-; sleep 0.1"));
+	struct guest *guest = guest_with(NULL);
+	struct guest_result result;
+
+	command.stdin_data = bytes;
+	command.stdin_size = LARGE;
+	run(guest, &command, &result);
+	ck_assert_uint_eq(result.cause, GUEST_EXITED);
+	ck_assert_str_eq(result.stdout_data, "300000\n");
+	ck_assert_uint_ge(result.stdin_bytes, 300000);
+	ck_assert_uint_lt(result.stdin_bytes, LARGE);
+	guest_result_clear(&result);
+	command.argv = ARGV("true");
+	run(guest, &command, &result);
+	ck_assert_uint_eq(result.stdin_bytes, 0);
+	guest_result_clear(&result);
+	free(bytes);
+}
+END_TEST
+
+/* 0: as the guest's root; 1: as another user of it. */
+START_TEST(large_stdin_can_be_opened_by_name)
+{
+	char *bytes = random_bytes(LARGE);
+	struct guest_config config = config_default();
+	struct guest_command command = command_of(SHELL("cat /dev/stdin | wc -c"));
+	struct guest_result result;
+
+	if (_i == 1)
+		config.uid = config.gid = 1000;
+	command.stdin_data = bytes;
+	command.stdin_size = LARGE;
+	run(guest_with(&config), &command, &result);
+	ck_assert_msg(atoi(result.stdout_data) == LARGE, "%s%s", result.stdout_data, result.stderr_data);
+	ck_assert_uint_eq(result.stdin_bytes, LARGE);
+	guest_result_clear(&result);
+	free(bytes);
+}
+END_TEST
+
 START_TEST(stdin_data_cannot_be_changed_by_the_command)
 {
 	struct guest_command command = command_of(SHELL("(echo x >/proc/self/fd/0) 2>/dev/null; cat"));
@@ -481,6 +525,8 @@ static Suite *make(void)
 	tcase_add_test(tcase, stdin_data_of_size_0_needs_no_pointer);
 	tcase_add_test(tcase, a_hundred_megabytes_go_through_and_back);
 	tcase_add_test(tcase, stdin_that_nobody_reads_blocks_nothing);
+	tcase_add_test(tcase, stdin_that_is_read_in_part_is_counted);
+	tcase_add_loop_test(tcase, large_stdin_can_be_opened_by_name, 0, 2);
 	tcase_add_test(tcase, stdin_data_cannot_be_changed_by_the_command);
 	tcase_add_test(tcase, stdin_fd_can_be_a_pipe_and_stays_the_callers);
 	tcase_add_test(tcase, stdin_fd_can_be_a_file_at_an_offset);

@@ -150,6 +150,35 @@ START_TEST(however_a_command_ends_the_next_knows_nothing_of_it)
 }
 END_TEST
 
+/* 0: a command in the background; 1: one that leaves something in the background. */
+START_TEST(large_stdin_is_not_needed_once_the_call_has_returned)
+{
+	const size_t size = 4 << 20;
+	struct guest *guest = guest_with(NULL);
+	struct guest_command command = command_of(SHELL("sleep 0.1; wc -c"));
+	struct guest_result result;
+	char *data = calloc(1, size);
+
+	command.stdin_data = data;
+	command.stdin_size = size;
+	if (_i == 0) {
+		struct guest_process *process = spawn(guest, &command);
+
+		free(data);
+		wait_for(process, &result);
+		ck_assert_str_eq(result.stdout_data, "4194304\n");
+		guest_process_free(process);
+	} else {
+		command.argv = SHELL("exec 3<&0; (sleep 0.1; wc -c <&3 >/tmp/count) & :");
+		command.flags = GUEST_KEEP_BACKGROUND;
+		run(guest, &command, &result);
+		free(data);
+		expect_shell(guest, "until [ -s /tmp/count ]; do sleep 0.02; done; cat /tmp/count", "4194304\n");
+	}
+	guest_result_clear(&result);
+}
+END_TEST
+
 START_TEST(quiet_command_is_heard_beside_others)
 {
 	struct guest *guest = guest_with(NULL);
@@ -402,6 +431,7 @@ static Suite *spawn_suite(void)
 	tcase_add_test(tcase, signal_goes_to_the_command_itself);
 	tcase_add_test(tcase, however_a_command_ends_the_next_knows_nothing_of_it);
 	tcase_add_test(tcase, quiet_command_is_heard_beside_others);
+	tcase_add_loop_test(tcase, large_stdin_is_not_needed_once_the_call_has_returned, 0, 2);
 	tcase_add_test(tcase, cancel_from_another_thread_keeps_the_output);
 	tcase_add_test(tcase, free_ends_what_runs);
 	tcase_add_test(tcase, time_out_and_output_limit_hold);
