@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <errno.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -11,18 +9,6 @@
 
 #define FIRST_CAPACITY 4096
 #define PIPE_CAPACITY 65536 /* pipe(7) */
-#define HUGE_PAGE ((uintptr_t)2 << 20)
-
-/* The first touch of memory costs the kernel more than all else that is done with the bytes: by
- * huge pages, where there are any, a quarter of that. */
-static void want_huge_pages(const struct output *output)
-{
-	uintptr_t begin = ((uintptr_t)output->data + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
-	uintptr_t end = ((uintptr_t)output->data + output->capacity) & ~(HUGE_PAGE - 1);
-
-	if (end > begin)
-		(void)madvise((void *)begin, end - begin, MADV_HUGEPAGE);
-}
 
 /*
  * Room for a read, and one byte more for the NUL: little until more has come than that. It doubles,
@@ -43,7 +29,6 @@ static int make_room(struct output *output)
 		return -ENOMEM;
 	output->data = data;
 	output->capacity = capacity;
-	want_huge_pages(output);
 	return 0;
 }
 
