@@ -24,7 +24,7 @@
 #include "base/error.h"
 #include "base/sys.h"
 
-#define FORMAT "libguest cache1" /* changes with what an entry is */
+#define FORMAT "libguest cache2" /* changes with what an entry is */
 #define ENTRY_PREFIX "rootfs-"
 #define PARTIAL_PREFIX "tmp-"
 #define PARTIAL_SECONDS 60			/* may be without a lock for as long, when new */

@@ -36,11 +36,13 @@ struct cache_list {
  * tell of names that come and go. */
 int cache_list_tree(int tree, struct cache_list *ret_list);
 
-/* A sum over their inodes: numbers, modes, owners, sizes, times of change. */
-int cache_sum_tree(int tree, const struct cache_list *list, uint64_t *ret_sum);
-
 /* Remove all that is in a tree, whatever its mode. */
 int cache_empty_tree(int tree);
+
+/* --- sum.c --- */
+
+/* A sum over the inodes of a list: numbers, modes, owners, sizes, times of change. 0 or -errno. */
+int cache_sum_tree(int tree, const struct cache_list *list, uint64_t *ret_sum);
 
 /* --- cache.c --- */
 

@@ -138,34 +138,6 @@ int cache_list_tree(int tree, struct cache_list *ret_list)
 	return list_tree(ret_list, tree, list_directory);
 }
 
-/* One more number into a sum. The multiplier is that of Fibonacci hashing: 2^64 / 1.618... */
-static uint64_t mix(uint64_t sum, uint64_t number)
-{
-	sum = (sum ^ number) * 0x9e3779b97f4a7c15U;
-	return sum ^ sum >> 32;
-}
-
-int cache_sum_tree(int tree, const struct cache_list *list, uint64_t *ret_sum)
-{
-	uint64_t sum = 0;
-
-	for (size_t at = 0; at < list->used; at += strlen(list->paths + at) + 1) {
-		struct stat st;
-
-		if (fstatat(tree, list->paths + at, &st, AT_SYMLINK_NOFOLLOW) < 0)
-			return -errno;
-		sum = mix(sum, st.st_ino);
-		sum = mix(sum, st.st_mode);
-		sum = mix(sum, (uint64_t)st.st_uid << 32 | st.st_gid);
-		sum = mix(sum, (uint64_t)st.st_size);
-		sum = mix(sum, (uint64_t)st.st_mtim.tv_sec);
-		sum = mix(sum, (uint64_t)st.st_ctim.tv_sec);
-		sum = mix(sum, (uint64_t)st.st_mtim.tv_nsec << 32 | (uint64_t)st.st_ctim.tv_nsec);
-	}
-	*ret_sum = sum;
-	return 0;
-}
-
 int cache_empty_tree(int tree)
 {
 	struct cache_list list = { 0 };

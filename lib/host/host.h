@@ -398,12 +398,6 @@ uint64_t host_process(void);
 /* 0, or -ECHILD if `what` was made by another. */
 int host_check_owner(uint64_t owner, const char *what, struct guest_error *err);
 
-/* --- thread.c --- */
-
-/* A thread with all signals blocked: the host's are not for it. stack_size 0: as usual. */
-int host_start_thread(pthread_t *ret_thread, size_t stack_size, void *(*run)(void *),
-		      void *argument);
-
 /* --- wait.c --- */
 
 /* Wait for the end of a process of ours, and kill it if it takes long. 0, -ETIMEDOUT or -errno. */

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/sys.h"
+#include "base/thread.h"
 #include "config/config.h"
 #include "host/host.h"
 
@@ -192,7 +193,7 @@ int pool_create(struct guest_pool **ret_pool, const struct guest_config *config,
 	r = host_guest_create(&guest, pool->config, err);
 	if (r == 0) {
 		put(pool, guest);
-		r = host_start_thread(&pool->thread, STACK_SIZE, fill, pool);
+		r = thread_start(&pool->thread, STACK_SIZE, fill, pool);
 		if (r < 0)
 			error_make(err, -r, GUEST_STAGE_MEMORY, "thread");
 	}

@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/sys.h"
+#include "base/thread.h"
 #include "host/host.h"
 
 struct guest_process {
@@ -98,7 +99,7 @@ static int start(struct guest_process *process, struct guest_error *err)
 	if (r == 0)
 		r = pump_go(pump, true, err);
 	if (r >= 0) {
-		r = host_start_thread(&process->thread, 0, pump_thread, process);
+		r = thread_start(&process->thread, 0, pump_thread, process);
 		if (r < 0)
 			error_make(err, -r, GUEST_STAGE_MEMORY, "thread");
 	}

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: MIT
-/* The library's own threads. */
+#include "base/thread.h"
+
 #include <errno.h>
 #include <signal.h>
 
-#include "host/host.h"
-
-int host_start_thread(pthread_t *ret_thread, size_t stack_size, void *(*run)(void *),
-		      void *argument)
+int thread_start(pthread_t *ret_thread, size_t stack_size, void *(*run)(void *), void *argument)
 {
 	sigset_t all, before;
 	pthread_attr_t attr;
