@@ -274,11 +274,19 @@ int cache_get(struct cache_entry *entry, const char *path, const char *key, cach
 	return r < 0 ? cache_drop(entry, r, err) : 0;
 }
 
-int cache_check(const struct cache_entry *entry, struct guest_error *err)
+void cache_check_begin(struct cache_entry *entry)
+{
+	cache_sum_begin(&entry->sum, entry->tree, &entry->list);
+}
+
+int cache_check_end(struct cache_entry *entry, struct guest_error *err)
 {
 	uint64_t sum;
-	int r = cache_sum_tree(entry->tree, &entry->list, &sum);
+	int r;
 
+	if (entry->sum.count == 0)
+		return 0;
+	r = cache_sum_end(&entry->sum, &sum);
 	if (r == 0 && sum == entry->manifest.sum)
 		return 0;
 	return error_text(err, EAGAIN, GUEST_STAGE_CACHE, "%.100s has been changed", entry->name);
@@ -293,8 +301,10 @@ static int write_manifest(struct cache_entry *entry)
 
 	memcpy(manifest->format, FORMAT, sizeof(FORMAT));
 	r = cache_list_tree(entry->tree, &entry->list);
-	if (r == 0)
-		r = cache_sum_tree(entry->tree, &entry->list, &manifest->sum);
+	if (r < 0)
+		return r;
+	cache_sum_begin(&entry->sum, entry->tree, &entry->list);
+	r = cache_sum_end(&entry->sum, &manifest->sum);
 	if (r < 0)
 		return r;
 	manifest->list_size = entry->list.used;

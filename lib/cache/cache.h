@@ -16,6 +16,7 @@
 #ifndef GUEST_CACHE_CACHE_H
 #define GUEST_CACHE_CACHE_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -39,10 +40,31 @@ int cache_list_tree(int tree, struct cache_list *ret_list);
 /* Remove all that is in a tree, whatever its mode. */
 int cache_empty_tree(int tree);
 
-/* --- sum.c --- */
+/* --- sum.c: over the inodes of a list: numbers, modes, owners, sizes, times of change --- */
 
-/* A sum over the inodes of a list: numbers, modes, owners, sizes, times of change. 0 or -errno. */
-int cache_sum_tree(int tree, const struct cache_list *list, uint64_t *ret_sum);
+#define CACHE_SUM_PARTS 4
+
+/* Those that begin at these offsets of the list. */
+struct cache_sum_part {
+	pthread_t thread;
+	bool threaded;
+	int tree;
+	const struct cache_list *list;
+	size_t begin, end;
+	uint64_t sum;
+	int r;
+};
+
+struct cache_sum {
+	struct cache_sum_part parts[CACHE_SUM_PARTS];
+	size_t count; /* 0: not begun */
+};
+
+/* Begin it, in some threads. Nothing of it may be moved until its end. */
+void cache_sum_begin(struct cache_sum *sum, int tree, const struct cache_list *list);
+
+/* Wait for it. 0 or -errno. */
+int cache_sum_end(struct cache_sum *sum, uint64_t *ret_sum);
 
 /* --- cache.c --- */
 
@@ -67,6 +89,7 @@ struct cache_entry {
 	char key[160], name[160]; /* it shall be found under, and can be found under now */
 	struct cache_manifest manifest;
 	struct cache_list list;
+	struct cache_sum sum;
 };
 
 /*
@@ -83,8 +106,12 @@ int cache_place(const char *cache_dir, char **ret_path, struct guest_error *err)
 int cache_get(struct cache_entry *entry, const char *path, const char *key, cache_empty *empty,
 	      struct guest_error *err);
 
-/* Is one that was found as it was made? 0; -EAGAIN: no, get another; or -errno. */
-int cache_check(const struct cache_entry *entry, struct guest_error *err);
+/*
+ * Is one that was found as it was made? Between the two there is time to do something else. 0, too
+ * if it was not begun; -EAGAIN: no, get another; or -errno.
+ */
+void cache_check_begin(struct cache_entry *entry);
+int cache_check_end(struct cache_entry *entry, struct guest_error *err);
 
 /*
  * It serves a guest, with ids stored like this: publish it if it is fresh. 0; -EAGAIN: another

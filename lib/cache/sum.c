@@ -12,19 +12,8 @@
 #include "base/thread.h"
 #include "cache/cache.h"
 
-#define THREADS_MAX 4
 #define THREAD_STACK 65536
 #define THREAD_BYTES 16384 /* of paths; it is not worth a thread to look at fewer */
-
-/* Those that begin at these offsets of the list. */
-struct part {
-	pthread_t thread;
-	int tree;
-	const struct cache_list *list;
-	size_t begin, end;
-	uint64_t sum;
-	int r;
-};
 
 /* One more number into a sum. The multiplier is that of Fibonacci hashing: 2^64 / 1.618... */
 static uint64_t mix(uint64_t sum, uint64_t number)
@@ -45,9 +34,9 @@ static uint64_t sum_inode(size_t at, const struct stat *st)
 	return mix(sum, (uint64_t)st->st_mtim.tv_nsec << 32 | (uint64_t)st->st_ctim.tv_nsec);
 }
 
-static void *sum_part(void *argument)
+static void *add_part(void *argument)
 {
-	struct part *part = argument;
+	struct cache_sum_part *part = argument;
 	const char *paths = part->list->paths;
 	struct stat st;
 
@@ -72,39 +61,45 @@ static size_t count_parts(const struct cache_list *list)
 	size_t count = list->used / THREAD_BYTES + 1;
 	cpu_set_t set;
 
-	if (count > THREADS_MAX)
-		count = THREADS_MAX;
+	if (count > CACHE_SUM_PARTS)
+		count = CACHE_SUM_PARTS;
 	if (sched_getaffinity(0, sizeof(set), &set) == 0 && (size_t)CPU_COUNT(&set) < count)
 		count = (size_t)CPU_COUNT(&set);
 	return count;
 }
 
-int cache_sum_tree(int tree, const struct cache_list *list, uint64_t *ret_sum)
+void cache_sum_begin(struct cache_sum *sum, int tree, const struct cache_list *list)
 {
-	struct part parts[THREADS_MAX];
-	size_t count = count_parts(list), started = 1;
+	size_t count = count_parts(list);
+
+	*sum = (struct cache_sum){ .count = count };
+	for (size_t i = 0; i < count; i++) {
+		struct cache_sum_part *part = &sum->parts[i];
+
+		part->tree = tree;
+		part->list = list;
+		part->begin = next_path(list, list->used * i / count);
+		part->end = next_path(list, list->used * (i + 1) / count);
+		part->threaded = thread_start(&part->thread, THREAD_STACK, add_part, part) == 0;
+	}
+}
+
+int cache_sum_end(struct cache_sum *sum, uint64_t *ret_sum)
+{
 	int r = 0;
 
-	for (size_t i = 0; i < count; i++)
-		parts[i] = (struct part){
-			.tree = tree,
-			.list = list,
-			.begin = next_path(list, list->used * i / count),
-			.end = next_path(list, list->used * (i + 1) / count),
-		};
-	while (started < count &&
-	       thread_start(&parts[started].thread, THREAD_STACK, sum_part, &parts[started]) == 0)
-		started++;
-	sum_part(&parts[0]);
-	for (size_t i = started; i < count; i++)
-		sum_part(&parts[i]);
 	*ret_sum = 0;
-	for (size_t i = 0; i < count; i++) {
-		if (i > 0 && i < started)
-			pthread_join(parts[i].thread, NULL);
-		*ret_sum += parts[i].sum;
+	for (size_t i = 0; i < sum->count; i++) {
+		struct cache_sum_part *part = &sum->parts[i];
+
+		if (part->threaded)
+			pthread_join(part->thread, NULL);
+		else
+			add_part(part);
+		*ret_sum += part->sum;
 		if (r == 0)
-			r = parts[i].r;
+			r = part->r;
 	}
+	sum->count = 0;
 	return r;
 }

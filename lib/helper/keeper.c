@@ -140,9 +140,7 @@ __attribute__((noreturn)) static void undertake(int socket)
 
 static int start_undertaker(struct keeper *keeper, struct guest_error *err)
 {
-	struct wire_failed answer;
-	int sockets[2], fds[WIRE_FDS_MAX], r;
-	size_t count = 0;
+	int sockets[2];
 	pid_t pid;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
@@ -154,7 +152,16 @@ static int start_undertaker(struct keeper *keeper, struct guest_error *err)
 		undertake(sockets[1]);
 	close(sockets[1]);
 	keeper->undertaker = sockets[0];
-	r = wire_receive(sockets[0], &answer, sizeof(answer), fds, &count, 0);
+	return 0;
+}
+
+static int wait_for_undertaker(const struct keeper *keeper, struct guest_error *err)
+{
+	struct wire_failed answer;
+	int fds[WIRE_FDS_MAX], r;
+	size_t count = 0;
+
+	r = wire_receive(keeper->undertaker, &answer, sizeof(answer), fds, &count, 0);
 	wire_close_fds(fds, count);
 	if (r == WIRE_FAILED)
 		return error_take(err, &answer.error);
@@ -220,7 +227,9 @@ static int keeper_setup(struct keeper *keeper, const struct wire_start *start, i
 	cap_quotas(keeper);
 	keeper->go = mmap(NULL, sizeof(*keeper->go), PROT_READ | PROT_WRITE,
 			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	return keeper->go == MAP_FAILED ? error_make(err, errno, GUEST_STAGE_MEMORY, "mmap") : 0;
+	if (keeper->go == MAP_FAILED)
+		return error_make(err, errno, GUEST_STAGE_MEMORY, "mmap");
+	return wait_for_undertaker(keeper, err);
 }
 
 static pid_t clone_holder(const struct holder_plan *plan, struct guest_error *err)

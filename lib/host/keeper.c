@@ -214,8 +214,6 @@ static int start_once(struct keeper *keeper, const struct group_wish *wish, uint
 	if (wish->wanted)
 		group_prepare(&keeper->group, wish, pid);
 	r = send_start(keeper, kind, directory, err);
-	if (r == 0 && kind == WIRE_ROOTFS_DIRECTORY && keeper->rootfs.cache)
-		r = cache_check(&keeper->cache, err); /* while the helper works */
 	if (r == 0)
 		r = receive_answer(keeper, WIRE_KEEPER, deadline, err);
 	if (r == 0)
@@ -292,7 +290,7 @@ static int start_cached(struct keeper *keeper, const struct group_wish *wish,
 {
 	struct cache_entry *cache = &keeper->cache;
 	char key[128];
-	int r = host_rootfs_key(&keeper->rootfs, key, sizeof(key), err);
+	int changed, r = host_rootfs_key(&keeper->rootfs, key, sizeof(key), err);
 
 	if (r < 0)
 		return r;
@@ -301,9 +299,14 @@ static int start_cached(struct keeper *keeper, const struct group_wish *wish,
 		r = cache_get(cache, keeper->rootfs.cache, key, empty_as_guest, err);
 		if (r < 0)
 			continue;
+		if (!cache->fresh)
+			cache_check_begin(cache); /* while the helper works */
 		r = start_once(keeper, wish,
 			       cache->fresh ? WIRE_ROOTFS_FILL : WIRE_ROOTFS_DIRECTORY, cache->tree,
 			       err);
+		changed = cache_check_end(cache, err);
+		if (changed < 0) /* whatever else has come of it */
+			r = changed;
 		if (r == 0)
 			r = cache_settle(cache, keeper->stored_ids, err);
 		if (r == 0)
