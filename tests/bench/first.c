@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: MIT
-/* first [CACHE]: how long the first guest_init() of a process takes, in ns, 8 bytes on stdout, for a byte on stdin. */
+/*
+ * first cache DIRECTORY | first rootfs DIRECTORY
+ *
+ * How long the first guest_init() of a process takes, in ns, 8 bytes on stdout, for a byte on stdin.
+ */
 #include <guest/guest.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -23,7 +28,12 @@ int main(int argc, char **argv)
 	char byte;
 
 	guest_config_init(&config, sizeof(config));
-	config.cache_dir = argc > 1 ? argv[1] : NULL;
+	if (argc != 3)
+		return 2;
+	if (strcmp(argv[1], "cache") == 0)
+		config.cache_dir = argv[2];
+	else
+		config.rootfs_path = argv[2];
 	if (read(STDIN_FILENO, &byte, 1) != 1)
 		return 1;
 	ns = now_ns();
