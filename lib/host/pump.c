@@ -98,6 +98,8 @@ static int take_message(struct pump *pump, struct guest_error *err)
 	r = wire_receive(pump->socket, &message, sizeof(message), fds, &count, 1);
 	if (r == -EAGAIN)
 		return 0;
+	if (r == -EPIPE && pump->failure) /* it was the last message that we could not read */
+		return 1;
 	if (r == -EPIPE)
 		return error_text(err, EPIPE, GUEST_STAGE_HANDLE,
 				  "the guest is lost: its init process was killed");

@@ -2,6 +2,7 @@
 /* Odd host programs: their fds, limits, environment, forks and signals. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -138,6 +139,41 @@ START_TEST(no_free_fd_is_a_clear_error_and_leaves_nothing)
 		close(fds[--count]);
 	setrlimit(RLIMIT_NOFILE, &before);
 	expect_shell(guest_with(NULL), "echo on", "on\n");
+}
+END_TEST
+
+/* 1: on one CPU, where it may well come with the last message. */
+START_TEST(output_that_no_fd_is_free_for_is_an_error_at_once)
+{
+	cpu_set_t all, one;
+	struct guest *guest;
+	struct guest_command command = command_of(ARGV("echo", "fine"));
+	struct rlimit before, low;
+	struct guest_error err;
+	uint64_t start;
+
+	ck_assert_int_eq(sched_getaffinity(0, sizeof(all), &all), 0);
+	CPU_ZERO(&one);
+	for (int cpu = 0; cpu < CPU_SETSIZE && CPU_COUNT(&one) == 0; cpu++)
+		if (CPU_ISSET(cpu, &all))
+			CPU_SET(cpu, &one);
+	if (_i == 1)
+		ck_assert_int_eq(sched_setaffinity(0, sizeof(one), &one), 0);
+	guest = guest_with(NULL);
+	getrlimit(RLIMIT_NOFILE, &before);
+	for (int i = 0; i < 20; i++) {
+		int free_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+		close(free_fd);
+		low = (struct rlimit){ (rlim_t)free_fd, before.rlim_max };
+		expect_shell(guest, ":", "");
+		start = now_ns();
+		setrlimit(RLIMIT_NOFILE, &low);
+		ck_assert_int_eq(run_fails(guest, &command, &err), -EMFILE);
+		setrlimit(RLIMIT_NOFILE, &before);
+		ck_assert_uint_lt(now_ns() - start, 5 * SECOND);
+	}
+	expect_shell(guest, "echo on", "on\n");
 }
 END_TEST
 
@@ -442,6 +478,7 @@ static Suite *make(void)
 	tcase_add_test(tcase, host_without_stdio_keeps_0_to_2_free);
 	tcase_add_test(tcase, few_fds_are_enough_or_a_clear_error);
 	tcase_add_test(tcase, no_free_fd_is_a_clear_error_and_leaves_nothing);
+	tcase_add_loop_test(tcase, output_that_no_fd_is_free_for_is_an_error_at_once, 0, 2);
 	tcase_add_test(tcase, fds_above_fd_setsize_work);
 	tcase = suite_case(suite, "state", 60);
 	tcase_add_test(tcase, limit_on_files_is_an_error_and_no_signal);
