@@ -275,6 +275,7 @@ START_TEST(guest_without_limits_can_be_given_some)
 	limits.memory_bytes = 64 * MIB;
 	r = guest_set_limits(guest, &limits, &err);
 	ck_assert_msg(r == 0, "%d, %s", r, err.message);
+	expect_enforced(info_of(guest).memory_enforced);
 	expect_cause(guest, ARGV(TOOL, "memory", "80"), GUEST_OOM_KILLED);
 	limits.flags = 1;
 	ck_assert_int_eq(guest_set_limits(guest, &limits, &err), -EINVAL);
