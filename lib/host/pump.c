@@ -381,12 +381,16 @@ int pump_finish(struct pump *pump, int r, struct guest_result *result, struct gu
 	return r;
 }
 
+/* An fd above is a sign that they are scarce: RLIMIT_NOFILE is 1024 where nobody has raised it. */
+#define KEPT_BELOW 512
+
 /* The next run may have the socket, if nothing of ours can still be on its way there. */
 static void keep_socket(struct pump *pump)
 {
 	int none = -EBADF;
 
 	if (pump->over && !pump->interfered && pump->ended.flags & WIRE_ENDED_LISTENING &&
+	    pump->socket < KEPT_BELOW &&
 	    __atomic_compare_exchange_n(&pump->guest->idle, &none, pump->socket, false,
 					__ATOMIC_RELEASE, __ATOMIC_RELAXED))
 		pump->socket = -EBADF;
