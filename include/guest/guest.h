@@ -283,12 +283,7 @@ struct guest_command {
 	 */
 	const char *const *envp;
 	const char *cwd;	/* absolute, in the guest; NULL: "/" */
-	/*
-	 * What the command reads as stdin if stdin_fd is -1: a read-only copy in memory, in which it
-	 * can seek. More than 1 MiB reaches a command of guest_run() through a pipe instead (without
-	 * GUEST_KEEP_BACKGROUND), and is not copied. Not needed once the call has returned.
-	 */
-	const void *stdin_data;
+	const void *stdin_data; /* what the command reads as stdin if stdin_fd is -1 */
 	uint64_t stdin_size;	/* 0: stdin is empty */
 	/*
 	 * Fds of the caller's own; they stay the caller's. What the guest is given it has: it can

@@ -116,6 +116,7 @@ struct holder_plan {
 	uint32_t number; /* from 1 on */
 	const struct wire_create *create;
 	int socket; /* the guest socket */
+	int idle;   /* the run socket for the first run */
 	int *trees; /* detached mounts that came with the request */
 	size_t trees_count;
 };

@@ -307,8 +307,9 @@ static void create_guest(struct keeper *keeper, int *fds, size_t fds_count)
 		.number = ++keeper->created,
 		.create = &message.create,
 		.socket = fds[0],
-		.trees = fds + 1,
-		.trees_count = fds_count - 1,
+		.idle = fds[1],
+		.trees = fds + WIRE_CREATE_SOCKETS,
+		.trees_count = fds_count - WIRE_CREATE_SOCKETS,
 	};
 	pid_t pid = clone_holder(&plan, &err);
 
@@ -354,7 +355,7 @@ static bool serve(struct keeper *keeper)
 	size_t fds_count = 0;
 
 	r = wire_receive(keeper->control, &message, sizeof(message), fds, &fds_count, 1);
-	if (r == WIRE_CREATE && fds_count >= 1 &&
+	if (r == WIRE_CREATE && fds_count >= WIRE_CREATE_SOCKETS &&
 	    message.create.header.size >= sizeof(message.create))
 		create_guest(keeper, fds, fds_count);
 	else if (r >= 0)

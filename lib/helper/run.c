@@ -43,9 +43,9 @@ struct request {
 static char *map_strings(const struct request *request, struct run *run, struct guest_error *err)
 {
 	const struct wire_run *message = request->message;
-	int fd = request->fds[request->fds_count - 1];
 	struct stat st;
 	void *mapped;
+	int fd;
 
 	if (!(message->flags & WIRE_RUN_MEMFD)) {
 		if (sizeof(*message) + message->strings_size == message->header.size)
@@ -53,6 +53,7 @@ static char *map_strings(const struct request *request, struct run *run, struct 
 		error_text(err, EPROTO, GUEST_STAGE_PROTOCOL, "strings");
 		return NULL;
 	}
+	fd = request->fds_count > 0 ? request->fds[request->fds_count - 1] : -EBADF;
 	if (fstat(fd, &st) < 0 || (uint64_t)st.st_size != message->strings_size) {
 		error_text(err, EPROTO, GUEST_STAGE_PROTOCOL, "strings' memfd");
 		return NULL;
@@ -219,8 +220,10 @@ void run_hand_over(struct holder *holder)
 	struct guest_error err = { .size = sizeof(err) };
 	struct run *run = holder->quiet;
 
-	if (send_started(run, &err) < 0)
+	if (send_started(run, &err) < 0) {
 		wire_send_failed(run->socket, &err);
+		run_kill(holder, run, 0);
+	}
 	close_pipes(run);
 	holder->quiet = NULL;
 }

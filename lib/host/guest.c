@@ -130,20 +130,14 @@ static int create_once(struct guest *guest, const struct guest_config *config,
 		       struct guest_error *err)
 {
 	struct request request;
-	int sockets[2], theirs, r;
+	int r;
 
 	r = request_init(&request, sizeof(struct wire_create), err);
 	if (r < 0)
 		return r;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0) {
-		request_clear(&request);
-		return error_make(err, errno, GUEST_STAGE_HELPER, "socketpair");
-	}
-	guest->socket = fd_above_stdio(sockets[0]);
-	theirs = fd_above_stdio(sockets[1]);
-	request_add_fd(&request, theirs, NULL);
-	if (guest->socket < 0 || theirs < 0)
-		r = error_make(err, errno, GUEST_STAGE_HELPER, "socketpair");
+	r = request_add_socket(&request, &guest->socket, err);
+	if (r == 0)
+		r = request_add_socket(&request, &guest->idle, err);
 	if (r == 0)
 		r = fill_create(&request, config, guest, err);
 	if (r == 0) {
@@ -157,6 +151,7 @@ static int create_once(struct guest *guest, const struct guest_config *config,
 		r = receive_ready(guest, err);
 	if (r < 0) {
 		fd_close(&guest->socket);
+		fd_close(&guest->idle);
 		limits_end(guest);
 		limits_free(guest);
 	}

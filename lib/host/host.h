@@ -286,7 +286,11 @@ int request_add_string(struct request *request, const char *string, struct guest
 /* Take over an fd; its index, or -E2BIG (closed). */
 int request_add_fd(struct request *request, int fd, struct guest_error *err);
 
-/* --- run.c, spawn.c --- */
+/* Make a pair of sockets and add the other end. 0, or -errno: then *ret_ours is to be closed, too,
+ * if it is there. */
+int request_add_socket(struct request *request, int *ret_ours, struct guest_error *err);
+
+/* --- run.c, pump.c, spawn.c, output.c, info.c --- */
 
 int host_run(struct guest *guest, const struct guest_command *command, struct guest_result *result,
 	     struct guest_error *err);
@@ -298,30 +302,6 @@ int spawn_wait(struct guest_process *process, uint64_t timeout_ns, struct guest_
 int spawn_fd(const struct guest_process *process);
 int spawn_signal(struct guest_process *process, int signal, bool cancel, struct guest_error *err);
 void spawn_free(struct guest_process *process);
-
-/* --- input.c --- */
-
-/* stdin_data, which stays the caller's. Fds: -EBADF if there are none. */
-struct input {
-	const char *data;
-	uint64_t size, written; /* written: through a pipe */
-	int copy;		/* of the command's stdin */
-	int write;		/* the pipe's other end, until all is written */
-};
-
-/* An fd to be the command's stdin. `may_feed`: somebody will call input_feed() when it can be
- * written to. */
-int input_open(struct input *input, const struct guest_command *command, bool may_feed,
-	       struct guest_error *err);
-
-/* Write what can be written without blocking. 0 or -errno. */
-int input_feed(struct input *input);
-
-/* How much has been read, when nobody reads any more. */
-uint64_t input_read(const struct input *input);
-void input_close(struct input *input);
-
-/* --- output.c --- */
 
 /* What arrives of one stream. */
 struct output {
@@ -351,8 +331,6 @@ int output_drain(struct output *output, const struct guest_command *command);
 /* A NUL behind the data, which is never NULL then. */
 int output_finish(struct output *output);
 
-/* --- pump.c --- */
-
 /* A run, from the request to its result. */
 struct pump {
 	struct guest *guest;
@@ -362,7 +340,7 @@ struct pump {
 	int exec;	 /* closes at the command's exec; -EBADF: not asked for */
 	int wake;	 /* not owned: readable when `cancelled` has changed */
 	int cancelled;	 /* atomic */
-	struct input input;
+	int stdin_copy;	 /* of the memfd, for its offset */
 	struct output outputs[2];
 	bool has_pipes; /* they have come */
 	struct command_limits limits;

@@ -304,6 +304,8 @@ static int start_cached(struct keeper *keeper, const struct group_wish *wish,
 		r = start_once(keeper, wish,
 			       cache->fresh ? WIRE_ROOTFS_FILL : WIRE_ROOTFS_DIRECTORY, cache->tree,
 			       err);
+		if (r == -EAGAIN) /* no process could be made; else it tells of a change */
+			r = -EBUSY;
 		changed = cache_check_end(cache, err);
 		if (changed < 0) /* whatever else has come of it */
 			r = changed;

@@ -104,8 +104,9 @@ static int take_message(struct pump *pump, struct guest_error *err)
 		return error_text(err, EPIPE, GUEST_STAGE_HANDLE,
 				  "the guest is lost: its init process was killed");
 	if (r < 0) {
-		kill_run(pump, 0,
-			 error_make(err, -r, GUEST_STAGE_PROTOCOL, "reading from the guest"));
+		r = error_make(err, -r, GUEST_STAGE_PROTOCOL, "reading from the guest");
+		kill_run(pump, 0, r);
+		pump->failure = r; /* even if it has been killed already: that was its end, maybe */
 		return 0;
 	}
 	if (r == WIRE_STARTED) {
@@ -146,16 +147,6 @@ static void look_for_cancel(struct pump *pump)
 		kill_run(pump, GUEST_CANCELLED, 0);
 }
 
-static void feed(struct pump *pump, struct guest_error *err)
-{
-	int r = input_feed(&pump->input);
-
-	if (r == 0)
-		return;
-	fd_close(&pump->input.write);
-	kill_run(pump, 0, error_make(err, -r, GUEST_STAGE_PIPE, "stdin_data"));
-}
-
 int pump_go(struct pump *pump, bool until_exec, struct guest_error *err)
 {
 	while (!pump->over) {
@@ -166,7 +157,6 @@ int pump_go(struct pump *pump, bool until_exec, struct guest_error *err)
 			{ .fd = until_exec ? -1 : pump->outputs[1].fd, .events = POLLIN },
 			{ .fd = pump->wake, .events = POLLIN },
 			{ .fd = until_exec ? pump->exec : -1, .events = POLLIN },
-			{ .fd = pump->input.write, .events = POLLOUT },
 		};
 		int n = poll(poll_fds, sizeof(poll_fds) / sizeof(poll_fds[0]),
 			     host_poll_timeout(pump->deadline));
@@ -177,8 +167,6 @@ int pump_go(struct pump *pump, bool until_exec, struct guest_error *err)
 		for (int i = 0; n > 0 && i < 2; i++)
 			if (poll_fds[i + 1].revents)
 				judge(pump, output_read(&pump->outputs[i], pump->command));
-		if (n > 0 && poll_fds[5].revents)
-			feed(pump, err);
 		if (n > 0 && poll_fds[0].revents)
 			r = take_message(pump, err);
 		if (r == 0 && n > 0 && poll_fds[3].revents) {
@@ -270,6 +258,15 @@ static void read_group(struct pump *pump, struct cgroup_usage *usage)
 		pump->seen |= GUEST_SEEN_PIDS_MAX;
 }
 
+static uint64_t stdin_read(const struct pump *pump)
+{
+	off_t at = pump->stdin_copy < 0 ? 0 : lseek(pump->stdin_copy, 0, SEEK_CUR);
+
+	return at < 0					? 0 :
+	       (uint64_t)at > pump->command->stdin_size ? pump->command->stdin_size :
+							  (uint64_t)at;
+}
+
 static uint64_t larger(uint64_t a, uint64_t b)
 {
 	return a > b ? a : b;
@@ -318,7 +315,7 @@ static int fill_result(struct pump *pump, bool lost, struct guest_result *result
 		.memory_peak_bytes = larger(usage.memory_peak, ended->memory_peak),
 		.minor_faults = ended->minor_faults,
 		.major_faults = ended->major_faults,
-		.stdin_bytes = input_read(&pump->input),
+		.stdin_bytes = stdin_read(pump),
 		.stdout_bytes = outputs[0].total,
 		.stderr_bytes = outputs[1].total,
 		.written_bytes = ended->written_bytes,
@@ -345,7 +342,7 @@ int pump_start(struct pump *pump, struct guest *guest, const struct guest_comman
 		.socket = -EBADF,
 		.exec = -EBADF,
 		.wake = -EBADF,
-		.input = { .copy = -EBADF, .write = -EBADF },
+		.stdin_copy = -EBADF,
 		.outputs = { { .fd = -EBADF, .budget = &guest->budget },
 			     { .fd = -EBADF, .budget = &guest->budget } },
 		.limits = { .dir = -EBADF },
@@ -381,27 +378,28 @@ int pump_finish(struct pump *pump, int r, struct guest_result *result, struct gu
 	return r;
 }
 
-/* An fd above is a sign that they are scarce: RLIMIT_NOFILE is 1024 where nobody has raised it. */
-#define KEPT_BELOW 512
-
 /* The next run may have the socket, if nothing of ours can still be on its way there. */
 static void keep_socket(struct pump *pump)
 {
-	int none = -EBADF;
+	int socket = pump->socket, none = -EBADF;
 
-	if (pump->over && !pump->interfered && pump->ended.flags & WIRE_ENDED_LISTENING &&
-	    pump->socket < KEPT_BELOW &&
-	    __atomic_compare_exchange_n(&pump->guest->idle, &none, pump->socket, false,
-					__ATOMIC_RELEASE, __ATOMIC_RELAXED))
-		pump->socket = -EBADF;
+	if (!pump->over || pump->interfered || !(pump->ended.flags & WIRE_ENDED_LISTENING))
+		return;
+	pump->socket = -EBADF; /* first: should we be forked now, one of the two has it */
+	if (!__atomic_compare_exchange_n(&pump->guest->idle, &none, socket, false, __ATOMIC_RELEASE,
+					 __ATOMIC_RELAXED))
+		pump->socket = socket;
 }
 
 void pump_clear(struct pump *pump)
 {
 	keep_socket(pump);
+	/* closing alone is no end while a forked copy of this process has it, too */
+	if (pump->socket >= 0)
+		shutdown(pump->socket, SHUT_RDWR);
 	fd_close(&pump->socket);
 	fd_close(&pump->exec);
-	input_close(&pump->input);
+	fd_close(&pump->stdin_copy);
 	for (int i = 0; i < 2; i++) {
 		fd_close(&pump->outputs[i].fd);
 		free(pump->outputs[i].data);

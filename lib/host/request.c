@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/error.h"
 #include "base/fd.h"
@@ -57,4 +58,21 @@ int request_add_fd(struct request *request, int fd, struct guest_error *err)
 	}
 	request->fds[request->fds_count] = fd;
 	return (int)request->fds_count++;
+}
+
+int request_add_socket(struct request *request, int *ret_ours, struct guest_error *err)
+{
+	int sockets[2], r;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
+		return error_make(err, errno, GUEST_STAGE_HELPER, "socketpair");
+	*ret_ours = fd_above_stdio(sockets[0]);
+	sockets[1] = fd_above_stdio(sockets[1]);
+	if (*ret_ours < 0 || sockets[1] < 0) {
+		r = error_make(err, errno, GUEST_STAGE_HELPER, "socketpair");
+		fd_close(&sockets[1]);
+		return r;
+	}
+	r = request_add_fd(request, sockets[1], err);
+	return r < 0 ? r : 0;
 }

@@ -110,16 +110,20 @@ static int add_duplicate(struct request *request, int fd, const char *name, stru
 	return r < 0 ? r : 0;
 }
 
-static int add_input(struct pump *pump, struct request *request, bool may_feed,
-		     struct guest_error *err)
+/* A copy of the memfd is kept: its offset tells how much was read. */
+static int add_stdin_data(struct pump *pump, struct request *request, struct guest_error *err)
 {
-	int fd = input_open(&pump->input, pump->command, may_feed, err);
+	const struct guest_command *command = pump->command;
+	int fd = fd_sealed_copy("guest-stdin", command->stdin_data, command->stdin_size, false);
 
-	return fd < 0 ? fd : request_add_fd(request, fd, err);
+	if (fd < 0)
+		return error_make(err, -fd, GUEST_STAGE_MEMORY, "memfd of stdin");
+	pump->stdin_copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	return request_add_fd(request, fd, err);
 }
 
 static int add_stdio(struct pump *pump, struct request *request, struct wire_run *run,
-		     bool may_feed, struct guest_error *err)
+		     struct guest_error *err)
 {
 	const struct guest_command *command = pump->command;
 	int r = 0;
@@ -132,7 +136,7 @@ static int add_stdio(struct pump *pump, struct request *request, struct wire_run
 		run->flags |= WIRE_RUN_STDIN;
 		r = command->stdin_fd >= 0 ?
 			    add_duplicate(request, command->stdin_fd, "stdin_fd", err) :
-			    add_input(pump, request, may_feed, err);
+			    add_stdin_data(pump, request, err);
 	}
 	if (r >= 0 && command->stdout_fd >= 0) {
 		run->flags |= WIRE_RUN_STDOUT;
@@ -186,22 +190,16 @@ static int add_exec_pipe(struct pump *pump, struct request *request, struct wire
 	return r < 0 ? r : 0;
 }
 
-/* One of an earlier run, or a pair, the other end of which goes with the request. Returns the
+/* That of an earlier run, or a new one, the other end of which goes with the request. Returns the
  * socket to send that on. */
 static int add_socket(struct pump *pump, struct request *request, struct guest_error *err)
 {
-	int sockets[2], r;
+	int r;
 
 	pump->socket = __atomic_exchange_n(&pump->guest->idle, -EBADF, __ATOMIC_ACQUIRE);
 	if (pump->socket >= 0)
 		return pump->socket;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
-		return error_make(err, errno, GUEST_STAGE_FORK, "socketpair");
-	pump->socket = fd_above_stdio(sockets[0]);
-	sockets[1] = fd_above_stdio(sockets[1]);
-	r = request_add_fd(request, sockets[1], NULL);
-	if (pump->socket < 0 || sockets[1] < 0)
-		r = error_make(err, errno, GUEST_STAGE_FORK, "socketpair");
+	r = request_add_socket(request, &pump->socket, err);
 	return r < 0 ? r : pump->guest->socket;
 }
 
@@ -209,9 +207,7 @@ static int fill_request(struct pump *pump, struct request *request, bool tell_ex
 			struct guest_error *err)
 {
 	struct wire_run run = { 0 };
-	/* as soon as the exec is told, or the end, the caller may take stdin_data away */
-	bool may_feed = !tell_exec && !(pump->command->flags & GUEST_KEEP_BACKGROUND);
-	int r = add_stdio(pump, request, &run, may_feed, err);
+	int r = add_stdio(pump, request, &run, err);
 
 	if (r == 0)
 		r = add_limits(pump, request, &run, err);

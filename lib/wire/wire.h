@@ -8,15 +8,12 @@
  *   host to helper     START     what the keeper shall be, with its fds
  *   helper to host     KEEPER    the keeper's pidfd (and user namespace)
  *   keeper to host     READY or FAILED    the template is there, or why not
- *   host to keeper     CREATE    a holder to be, with the holder's end of its guest socket
- *   host to helper     JANITOR   instead of START: remove a control group when the host is gone
- * On a guest socket:
- *   keeper or holder   READY (with the holder's pidfd) or FAILED
- *   host to holder     RUN       a command, with the holder's end of its run socket
- *   host to holder     ASK       something about the guest, with a socket for the REPORT
- *   host to holder     SHUTDOWN
- * On a run socket:
- *   holder to host     STARTED   the host's ends of the output pipes
+ *   host to keeper     CREATE    a holder to be, with the holder's ends of its guest socket and of
+ * a run socket host to helper     JANITOR   instead of START: remove a control group when the host
+ * is gone On a guest socket: keeper or holder   READY (with the holder's pidfd) or FAILED host to
+ * holder     RUN       a command, with the holder's end of its run socket, if none is free host to
+ * holder     ASK       something about the guest, with a socket for the REPORT host to holder
+ * SHUTDOWN On a run socket: holder to host     STARTED   the host's ends of the output pipes
  *   command to host    FAILED    before exec: why not
  *   host to holder     SIGNAL, KILL
  *   holder to host     ENDED     the wait status and usage; everything it started is dead
@@ -135,6 +132,8 @@ enum wire_create_flags {
 	WIRE_CREATE_COUNT_WRITTEN = 1 << 5,
 };
 
+#define WIRE_CREATE_SOCKETS 2 /* fds before those of the mounts */
+
 /* What the holder enforces itself, for want of a control group; 0: nothing. */
 struct wire_limits {
 	uint64_t memory_bytes, pids_max; /* sampled */
@@ -142,7 +141,7 @@ struct wire_limits {
 	uint64_t processes;		 /* RLIMIT_NPROC of commands that are started */
 };
 
-/* fds: the guest socket, then the detached mounts */
+/* fds: the guest socket, the run socket for the first run, then the detached mounts */
 struct wire_create {
 	struct wire_header header;
 	uint32_t flags;

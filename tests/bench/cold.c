@@ -40,9 +40,9 @@ static void measure_unpacking(struct row *decode_row, struct row *row)
 static char *files[FILES_MAX];
 static size_t files_count;
 
-static int add_file(const char *path, const struct stat *st, int type)
+static int add_file(const char *path, const struct stat *st, int type, struct FTW *place)
 {
-	(void)st;
+	(void)st, (void)place;
 	if (type != FTW_F && type != FTW_D)
 		return 0;
 	if (files_count == FILES_MAX)
@@ -57,8 +57,8 @@ static void measure_stat(struct row *row)
 	struct stat st;
 	uint64_t start;
 
-	if (files_count == 0 && ftw(bench.rootfs, add_file, 16) != 0)
-		die("ftw", NULL);
+	if (files_count == 0 && nftw(bench.rootfs, add_file, 16, FTW_PHYS) != 0)
+		die("nftw", NULL);
 	start = now_ns();
 	for (size_t i = 0; i < files_count; i++)
 		if (lstat(files[i], &st) < 0)

@@ -49,23 +49,46 @@ int __wrap_host_launch(int *ret_pidfd, pid_t *ret_pid, struct guest_error *err)
 	return sockets[0];
 }
 
+/* The other end of the run socket that a guest is made with. */
+static int first_run = -EBADF;
+
+/* Does a run come with a socket of its own, before what its flags tell of? */
+static bool has_socket(const struct request *request)
+{
+	const uint32_t with_fd = WIRE_RUN_STDIN | WIRE_RUN_STDOUT | WIRE_RUN_STDERR | WIRE_RUN_CGROUP | WIRE_RUN_EXEC |
+				 WIRE_RUN_MEMFD;
+	uint32_t flags = ((const struct wire_run *)request->bytes)->flags & with_fd;
+
+	return request->fds_count > (size_t)__builtin_popcount(flags);
+}
+
 int __wrap_host_send(int socket, struct request *request, enum wire_type type, uint64_t deadline)
 {
 	(void)socket;
 	(void)deadline;
-	ASSERT(request->size <= WIRE_MAX && request->fds_count > 0);
-	if (type != WIRE_START) {
-		peer_answer(request->fds[0], request, type);
+	ASSERT(request->size <= WIRE_MAX && (request->fds_count > 0 || type == WIRE_RUN));
+	if (type == WIRE_START) {
+		peer_answer(control, request, type);
+		shutdown(control, SHUT_WR);
 		return 0;
 	}
-	peer_answer(control, request, type);
-	shutdown(control, SHUT_WR);
+	if (type == WIRE_CREATE) {
+		fd_close(&first_run);
+		first_run = fcntl(request->fds[1], F_DUPFD_CLOEXEC, 3);
+	}
+	if (type == WIRE_RUN && !has_socket(request)) {
+		peer_answer(first_run, request, type);
+		shutdown(first_run, SHUT_WR); /* others are closed with the request */
+	} else {
+		peer_answer(request->fds[0], request, type);
+	}
 	return 0;
 }
 
 void peer_close(void)
 {
 	fd_close(&control);
+	fd_close(&first_run);
 }
 
 int __wrap_group_get(struct keeper *keeper, const struct group_wish *wish, struct guest_error *err)

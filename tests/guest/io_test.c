@@ -140,7 +140,6 @@ START_TEST(stdin_that_nobody_reads_blocks_nothing)
 }
 END_TEST
 
-/* More than fits into the pipe that it comes through. */
 START_TEST(stdin_that_is_read_in_part_is_counted)
 {
 	char *bytes = random_bytes(LARGE);
@@ -178,7 +177,6 @@ START_TEST(large_stdin_can_be_opened_by_name)
 	command.stdin_size = LARGE;
 	run(guest_with(&config), &command, &result);
 	ck_assert_msg(atoi(result.stdout_data) == LARGE, "%s%s", result.stdout_data, result.stderr_data);
-	ck_assert_uint_eq(result.stdin_bytes, LARGE);
 	guest_result_clear(&result);
 	free(bytes);
 }
