@@ -190,7 +190,8 @@ struct run {
 	struct command_slot *slot;
 	bool killed;
 	bool keep_background;
-	int cgroup; /* or -EBADF */
+	bool keeps_socket; /* it becomes holder->idle again */
+	int cgroup;	   /* or -EBADF */
 	struct run_pipe pipes[2];
 	struct wire_run_limits limits;
 	uint32_t cause; /* GUEST_* for which we have killed it */
@@ -233,7 +234,7 @@ struct holder {
 	struct run *runs;
 	struct run *quiet; /* the one that has not written yet, and still has its pipes here */
 	struct run *spare; /* one that is over, for the next */
-	int idle;	   /* socket of one that is over, for the next, or -EBADF */
+	int idle;	   /* the run socket that the guest was made with, between two runs */
 };
 
 /*

@@ -180,20 +180,22 @@ static void serve(struct holder *holder)
 		wire_close_fds(fds, fds_count);
 }
 
-/* On the socket of a run that is over: the next, or its end. */
+/* On the socket of a run that is over: the next; or what was meant for that one, and is too late.
+ */
 static void serve_idle(struct holder *holder)
 {
-	int socket = fd_move(&holder->idle), fds[WIRE_FDS_MAX], r;
+	int fds[WIRE_FDS_MAX], r;
 	size_t fds_count = 0;
 
-	r = wire_receive(socket, &message, sizeof(message), fds, &fds_count, 1);
+	r = wire_receive(holder->idle, &message, sizeof(message), fds, &fds_count, 1);
 	if (r == WIRE_RUN && message.run.header.size >= sizeof(message.run)) {
-		run_start(holder, &message.run, &socket, fds, fds_count);
+		run_start(holder, &message.run, &holder->idle, fds, fds_count);
 		return;
 	}
 	if (r >= 0)
 		wire_close_fds(fds, fds_count);
-	fd_close(&socket);
+	if (r != WIRE_KILL && r != WIRE_SIGNAL && r != -EAGAIN)
+		fd_close(&holder->idle);
 }
 
 enum {

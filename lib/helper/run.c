@@ -331,11 +331,32 @@ static int start(struct holder *holder, const struct request *request, struct ru
 	return 0;
 }
 
+/* All that it has started is dead. Its socket may be for the next. */
+static void send_ended(struct holder *holder, struct run *run, struct wire_ended *ended)
+{
+	struct guest_error err = { .size = sizeof(err) };
+	int fds[2], r, waiting = 0;
+	size_t count = 0;
+
+	for (int i = 0; i < 2 && count == 0; i++)
+		if (run->pipes[i].read >= 0 &&
+		    (ioctl(run->pipes[i].read, FIONREAD, &waiting) < 0 || waiting > 0))
+			count = read_ends(run, fds);
+	r = wire_send(run->socket, ended, sizeof(*ended), WIRE_ENDED, fds, count, 1);
+	if (r == 0 && run->keeps_socket)
+		holder->idle = fd_move(&run->socket);
+	if (r < 0 && count > 0) {
+		error_make(&err, -r, GUEST_STAGE_PIPE, "handing stdio over");
+		wire_send_failed(run->socket, &err);
+	}
+}
+
 void run_start(struct holder *holder, const struct wire_run *message, int *socket, int *fds,
 	       size_t fds_count)
 {
 	struct guest_error err = { .size = sizeof(err) };
 	const struct request request = { message, fds, fds_count };
+	struct wire_ended ended = { .status = 0 };
 	struct run *run = run_new(holder);
 
 	if (!run) {
@@ -343,9 +364,12 @@ void run_start(struct holder *holder, const struct wire_run *message, int *socke
 		wire_send_failed(*socket, &err);
 		fd_close(socket);
 	} else {
+		run->keeps_socket = socket == &holder->idle;
 		run->socket = fd_move(socket);
 		if (start(holder, &request, run, &err) < 0) {
 			wire_send_failed(run->socket, &err);
+			close_pipes(run);
+			send_ended(holder, run, &ended);
 			run_free(holder, run);
 		}
 	}
@@ -415,28 +439,6 @@ static uint64_t timeval_ns(const struct timeval *time)
 uint64_t run_cpu_ns(const struct rusage *usage)
 {
 	return timeval_ns(&usage->ru_utime) + timeval_ns(&usage->ru_stime);
-}
-
-/* All that it has started is dead. Its socket is for the next, if none is kept yet. */
-static void send_ended(struct holder *holder, struct run *run, struct wire_ended *ended)
-{
-	struct guest_error err = { .size = sizeof(err) };
-	int fds[2], r, waiting = 0;
-	size_t count = 0;
-
-	for (int i = 0; i < 2 && count == 0; i++)
-		if (run->pipes[i].read >= 0 &&
-		    (ioctl(run->pipes[i].read, FIONREAD, &waiting) < 0 || waiting > 0))
-			count = read_ends(run, fds);
-	if (holder->idle < 0 && !run->killed)
-		ended->flags |= WIRE_ENDED_LISTENING;
-	r = wire_send(run->socket, ended, sizeof(*ended), WIRE_ENDED, fds, count, 1);
-	if (r == 0 && ended->flags & WIRE_ENDED_LISTENING)
-		holder->idle = fd_move(&run->socket);
-	if (r < 0 && count > 0) {
-		error_make(&err, -r, GUEST_STAGE_PIPE, "handing stdio over");
-		wire_send_failed(run->socket, &err);
-	}
 }
 
 static void finish(struct holder *holder, struct run *run, int status, const struct rusage *usage)

@@ -185,7 +185,7 @@ struct guest {
 	uint64_t owner;	     /* host_process() of who made it */
 	struct keeper *keeper;
 	int socket;
-	int idle;   /* atomic: socket of a run that is over, for the next; or -EBADF */
+	int idle;   /* atomic: the run socket that is kept, between two runs; else -EBADF */
 	int pidfd;  /* of the holder */
 	int broken; /* atomic: a process of it is stuck in the kernel */
 	uint32_t uid;
@@ -336,11 +336,11 @@ struct pump {
 	struct guest *guest;
 	const struct guest_command *command;
 	int socket;
-	bool interfered; /* we have sent something besides the request */
-	int exec;	 /* closes at the command's exec; -EBADF: not asked for */
-	int wake;	 /* not owned: readable when `cancelled` has changed */
-	int cancelled;	 /* atomic */
-	int stdin_copy;	 /* of the memfd, for its offset */
+	bool is_kept;	/* it is guest->idle */
+	int exec;	/* closes at the command's exec; -EBADF: not asked for */
+	int wake;	/* not owned: readable when `cancelled` has changed */
+	int cancelled;	/* atomic */
+	int stdin_copy; /* of the memfd, for its offset */
 	struct output outputs[2];
 	bool has_pipes; /* they have come */
 	struct command_limits limits;

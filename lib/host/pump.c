@@ -30,7 +30,6 @@ static void kill_run(struct pump *pump, uint32_t cause, int failure)
 	pump->cause = cause;
 	pump->failure = failure;
 	pump->deadline = sys_now_ns() + KILL_GRACE_NS;
-	pump->interfered = true;
 	/* this end is a kill, too, and takes no memory */
 	if (wire_send_plain(pump->socket, WIRE_KILL) < 0)
 		shutdown(pump->socket, SHUT_WR);
@@ -85,30 +84,41 @@ static int stuck(struct pump *pump, struct guest_error *err)
 		"guest down");
 }
 
+/* One that came without its fds, for which there was no room. It may have been the last. */
+static int lose_message(struct pump *pump, int r, const struct wire_ended *lost,
+			struct guest_error *err)
+{
+	bool is_last = r == -EMFILE && lost->header.type == WIRE_ENDED &&
+		       lost->header.size == sizeof(*lost);
+
+	r = error_make(err, -r, GUEST_STAGE_PROTOCOL, "reading from the guest");
+	if (!is_last)
+		kill_run(pump, 0, r);
+	pump->failure = r; /* whatever it was killed for */
+	pump->over = is_last;
+	return is_last;
+}
+
 /* A message on the run's socket. 1: the run has ended; 0: go on; or an error of the call. */
 static int take_message(struct pump *pump, struct guest_error *err)
 {
 	union {
 		struct wire_ended ended;
 		struct wire_failed failed;
-	} message;
+	} message = { 0 };
 	int fds[WIRE_FDS_MAX], r;
 	size_t count = 0;
 
 	r = wire_receive(pump->socket, &message, sizeof(message), fds, &count, 1);
 	if (r == -EAGAIN)
 		return 0;
-	if (r == -EPIPE && pump->failure) /* it was the last message that we could not read */
+	if (r == -EPIPE && pump->failure) /* which this has come of */
 		return 1;
 	if (r == -EPIPE)
 		return error_text(err, EPIPE, GUEST_STAGE_HANDLE,
 				  "the guest is lost: its init process was killed");
-	if (r < 0) {
-		r = error_make(err, -r, GUEST_STAGE_PROTOCOL, "reading from the guest");
-		kill_run(pump, 0, r);
-		pump->failure = r; /* even if it has been killed already: that was its end, maybe */
-		return 0;
-	}
+	if (r < 0)
+		return lose_message(pump, r, &message.ended, err);
 	if (r == WIRE_STARTED) {
 		r = take_pipes(pump, fds, count);
 		if (r < 0)
@@ -125,8 +135,11 @@ static int take_message(struct pump *pump, struct guest_error *err)
 		return pump->ended.flags & WIRE_ENDED_STUCK ? stuck(pump, err) : 1;
 	}
 	wire_close_fds(fds, count);
-	if (r == WIRE_FAILED && message.failed.header.size == sizeof(message.failed))
-		return error_take(err, &message.failed.error);
+	if (r == WIRE_FAILED && message.failed.header.size == sizeof(message.failed)) {
+		pump->failure = error_take(err, &message.failed.error);
+		pump->deadline = sys_now_ns() + KILL_GRACE_NS; /* for its end to come */
+		return 0;
+	}
 	return error_text(err, EPROTO, GUEST_STAGE_PROTOCOL, "message %d of the guest", r);
 }
 
@@ -178,7 +191,7 @@ int pump_go(struct pump *pump, bool until_exec, struct guest_error *err)
 		if (r != 0)
 			return r < 0 ? r : 0;
 		/* a message that came first tells why the exec failed: it is read before */
-		if (n > 0 && poll_fds[4].revents && !poll_fds[0].revents)
+		if (n > 0 && poll_fds[4].revents && !poll_fds[0].revents && !pump->failure)
 			return 1;
 	}
 	return 0;
@@ -378,17 +391,15 @@ int pump_finish(struct pump *pump, int r, struct guest_result *result, struct gu
 	return r;
 }
 
-/* The next run may have the socket, if nothing of ours can still be on its way there. */
+/* The next run may have the socket: of this one nothing more will come. */
 static void keep_socket(struct pump *pump)
 {
-	int socket = pump->socket, none = -EBADF;
+	int socket = pump->socket;
 
-	if (!pump->over || pump->interfered || !(pump->ended.flags & WIRE_ENDED_LISTENING))
+	if (!pump->over || !pump->is_kept)
 		return;
 	pump->socket = -EBADF; /* first: should we be forked now, one of the two has it */
-	if (!__atomic_compare_exchange_n(&pump->guest->idle, &none, socket, false, __ATOMIC_RELEASE,
-					 __ATOMIC_RELAXED))
-		pump->socket = socket;
+	__atomic_store_n(&pump->guest->idle, socket, __ATOMIC_RELEASE);
 }
 
 void pump_clear(struct pump *pump)

@@ -190,14 +190,15 @@ static int add_exec_pipe(struct pump *pump, struct request *request, struct wire
 	return r < 0 ? r : 0;
 }
 
-/* That of an earlier run, or a new one, the other end of which goes with the request. Returns the
- * socket to send that on. */
+/* The one that is kept; or while another run has that, a new one, the other end of which goes with
+ * the request. Returns the socket to send that on. */
 static int add_socket(struct pump *pump, struct request *request, struct guest_error *err)
 {
 	int r;
 
 	pump->socket = __atomic_exchange_n(&pump->guest->idle, -EBADF, __ATOMIC_ACQUIRE);
-	if (pump->socket >= 0)
+	pump->is_kept = pump->socket >= 0;
+	if (pump->is_kept)
 		return pump->socket;
 	r = request_add_socket(request, &pump->socket, err);
 	return r < 0 ? r : pump->guest->socket;
@@ -239,6 +240,7 @@ int request_send_run(struct pump *pump, bool tell_exec, struct guest_error *err)
 		else if (r < 0)
 			error_make(err, -r, GUEST_STAGE_FORK, "talking to the guest");
 	}
+	pump->over = r < 0; /* then nothing has been sent */
 	request_clear(&request);
 	return r;
 }

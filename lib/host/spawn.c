@@ -98,6 +98,8 @@ static int start(struct guest_process *process, struct guest_error *err)
 	pump->wake = process->wake_fd;
 	if (r == 0)
 		r = pump_go(pump, true, err);
+	if (r == 0 && pump->failure)
+		r = pump->failure;
 	if (r >= 0) {
 		r = thread_start(&process->thread, 0, pump_thread, process);
 		if (r < 0)
@@ -176,7 +178,6 @@ int spawn_signal(struct guest_process *process, int signal, bool cancel, struct 
 		__atomic_store_n(&process->pump.cancelled, 1, __ATOMIC_RELEASE);
 		announce(process->wake_fd);
 	} else {
-		process->pump.interfered = true;
 		r = wire_send(process->pump.socket, &message, sizeof(message), WIRE_SIGNAL, NULL, 0,
 			      1);
 		if (r < 0)

@@ -14,10 +14,10 @@
  * holder     RUN       a command, with the holder's end of its run socket, if none is free host to
  * holder     ASK       something about the guest, with a socket for the REPORT host to holder
  * SHUTDOWN On a run socket: holder to host     STARTED   the host's ends of the output pipes
- *   command to host    FAILED    before exec: why not
+ *   command or holder  FAILED    before exec: why not; ENDED comes nevertheless
  *   host to holder     SIGNAL, KILL
  *   holder to host     ENDED     the wait status and usage; everything it started is dead
- *   host to holder     RUN       the next, if ENDED said that there may be one
+ *   host to holder     RUN       the next, on the one that the guest was made with
  *
  * A run has a socket of its own, so that any number of threads run commands in one guest without a
  * lock and without reading each other's answers. The end of any socket means that the other side is
@@ -193,8 +193,7 @@ struct wire_signal {
 };
 
 enum wire_ended_flags {
-	WIRE_ENDED_STUCK = 1 << 0,     /* something that it started is stuck in the kernel */
-	WIRE_ENDED_LISTENING = 1 << 1, /* this socket may be used for another run */
+	WIRE_ENDED_STUCK = 1 << 0, /* something that it started is stuck in the kernel */
 };
 
 struct wire_ended {

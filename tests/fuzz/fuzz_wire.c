@@ -192,8 +192,10 @@ static void run_command(const void *message, int *fds, size_t fds_count)
 	struct holder holder = { .null = open("/dev/null", O_RDONLY | O_CLOEXEC), .slots = slots, .io = -1, .idle = -1 };
 
 	run_start(&holder, message, &fds[0], fds + 1, fds_count - 1);
-	ASSERT(!holder.runs);
+	ASSERT(!holder.runs && !holder.quiet);
 	free(holder.spare);
+	if (holder.idle >= 0)
+		close(holder.idle);
 	close(holder.null);
 }
 
