@@ -136,8 +136,10 @@ static int take_message(struct pump *pump, struct guest_error *err)
 	}
 	wire_close_fds(fds, count);
 	if (r == WIRE_FAILED && message.failed.header.size == sizeof(message.failed)) {
-		pump->failure = error_take(err, &message.failed.error);
-		pump->deadline = sys_now_ns() + KILL_GRACE_NS; /* for its end to come */
+		/* it is about to exit; but another process of the guest may have stopped it */
+		r = error_take(err, &message.failed.error);
+		kill_run(pump, 0, r);
+		pump->failure = r;
 		return 0;
 	}
 	return error_text(err, EPROTO, GUEST_STAGE_PROTOCOL, "message %d of the guest", r);

@@ -405,6 +405,24 @@ START_TEST(background_outlives_a_command_that_was_there_before)
 }
 END_TEST
 
+START_TEST(failed_start_is_told_though_others_stop_all)
+{
+	struct guest *guest = guest_with(NULL);
+	struct guest_command command = command_of(SHELL("while :; do kill -STOP -1; done & :")), none;
+	struct guest_error err;
+	struct guest_result result;
+	uint64_t start = now_ns();
+
+	command.flags = GUEST_KEEP_BACKGROUND;
+	run(guest, &command, &result);
+	guest_result_clear(&result);
+	none = command_of(ARGV("/no/such/program"));
+	for (int i = 0; i < 20; i++)
+		ck_assert_int_eq(run_fails(guest, &none, &err), -ENOENT);
+	ck_assert_uint_lt(now_ns() - start, 8 * SECOND * slowness());
+}
+END_TEST
+
 START_TEST(background_of_a_killed_command_is_killed)
 {
 	struct guest_command command = command_of(SHELL("sleep 60 & echo; sleep 60"));
@@ -443,6 +461,7 @@ static Suite *spawn_suite(void)
 	tcase_add_loop_test(tcase, background_is_kept_on_demand, 0, 2);
 	tcase_add_loop_test(tcase, background_outlives_a_command_that_was_there_before, 0, 2);
 	tcase_add_loop_test(tcase, background_of_a_killed_command_is_killed, 0, 2);
+	tcase_add_test(tcase, failed_start_is_told_though_others_stop_all);
 	return suite;
 }
 
