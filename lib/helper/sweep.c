@@ -35,7 +35,7 @@
 
 #define SWEEP_PAUSE_US 100
 /* then they are stuck in the kernel, and die when they leave it */
-#define SWEEP_TIMEOUT_NS 5000000000ULL
+#define SWEEP_TIMEOUT_NS 8000000000ULL /* the host waits longer (pump.c) */
 #define KEPT_MAX 32
 #define LOOKS 100
 
