@@ -107,14 +107,21 @@ START_TEST(stdin_data_of_size_0_needs_no_pointer)
 }
 END_TEST
 
-START_TEST(a_hundred_megabytes_go_through_and_back)
+static struct guest_command command_reading(const char *bytes, const char *const *argv)
 {
-	char *bytes = random_bytes(LARGE);
-	struct guest_command command = command_of(ARGV("cat"));
-	struct guest_result result;
+	struct guest_command command = command_of(argv);
 
 	command.stdin_data = bytes;
 	command.stdin_size = LARGE;
+	return command;
+}
+
+START_TEST(a_hundred_megabytes_go_through_and_back)
+{
+	char *bytes = random_bytes(LARGE);
+	struct guest_command command = command_reading(bytes, ARGV("cat"));
+	struct guest_result result;
+
 	run(guest_with(NULL), &command, &result);
 	ck_assert_uint_eq(result.stdout_size, LARGE);
 	ck_assert_int_eq(memcmp(result.stdout_data, bytes, LARGE), 0);
@@ -127,11 +134,9 @@ END_TEST
 START_TEST(stdin_that_nobody_reads_blocks_nothing)
 {
 	char *bytes = random_bytes(LARGE);
-	struct guest_command command = command_of(ARGV("sleep", "100"));
+	struct guest_command command = command_reading(bytes, ARGV("sleep", "100"));
 	struct guest_result result;
 
-	command.stdin_data = bytes;
-	command.stdin_size = LARGE;
 	command.timeout_ns = 200 * MILLISECOND;
 	run(guest_with(NULL), &command, &result);
 	ck_assert_uint_eq(result.cause, GUEST_TIMED_OUT);
@@ -143,12 +148,10 @@ END_TEST
 START_TEST(stdin_that_is_read_in_part_is_counted)
 {
 	char *bytes = random_bytes(LARGE);
-	struct guest_command command = command_of(SHELL("head -c 300000 | wc -c; exec <&-; sleep 0.1"));
+	struct guest_command command = command_reading(bytes, SHELL("head -c 300000 | wc -c; exec <&-; sleep 0.1"));
 	struct guest *guest = guest_with(NULL);
 	struct guest_result result;
 
-	command.stdin_data = bytes;
-	command.stdin_size = LARGE;
 	run(guest, &command, &result);
 	ck_assert_uint_eq(result.cause, GUEST_EXITED);
 	ck_assert_str_eq(result.stdout_data, "300000\n");
@@ -168,13 +171,11 @@ START_TEST(large_stdin_can_be_opened_by_name)
 {
 	char *bytes = random_bytes(LARGE);
 	struct guest_config config = config_default();
-	struct guest_command command = command_of(SHELL("cat /dev/stdin | wc -c"));
+	struct guest_command command = command_reading(bytes, SHELL("cat /dev/stdin | wc -c"));
 	struct guest_result result;
 
 	if (_i == 1)
 		config.uid = config.gid = 1000;
-	command.stdin_data = bytes;
-	command.stdin_size = LARGE;
 	run(guest_with(&config), &command, &result);
 	ck_assert_msg(atoi(result.stdout_data) == LARGE, "%s%s", result.stdout_data, result.stderr_data);
 	guest_result_clear(&result);
