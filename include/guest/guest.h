@@ -314,6 +314,14 @@ struct guest_command {
 	uint64_t data_bytes;	      /* RLIMIT_DATA */
 	uint64_t file_size_bytes;     /* RLIMIT_FSIZE */
 	uint64_t open_files;	      /* RLIMIT_NOFILE; never above the guest's own, at most 4096 */
+	/*
+	 * More limits on the command and all that it starts, as those of guest_config, for which
+	 * nothing but cgroup v2 will do; 0 or NULL: none. cpu_weight is against other commands of
+	 * the guest.
+	 */
+	uint64_t memory_high_bytes;
+	uint64_t cpu_weight;
+	const char *io_max;
 };
 
 /*
@@ -379,6 +387,8 @@ struct guest_result {
 	uint64_t setup_ns;	/* from the request to the exec of the command */
 	/* GUEST_ENFORCED_*: what enforced the limits that held for it, its own or the guest's. */
 	uint32_t memory_enforced, pids_enforced, cpu_enforced, cpu_time_enforced;
+	uint32_t memory_high_enforced, cpu_weight_enforced, io_enforced;
+	uint32_t reserved; /* 0 */
 };
 
 /*

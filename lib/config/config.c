@@ -228,6 +228,9 @@ int config_read_command(struct guest_command *command, const struct guest_comman
 	if (command->stderr_fd >= 0 && command->flags & GUEST_MERGE_STDERR)
 		return error_text(err, EINVAL, GUEST_STAGE_CONFIG,
 				  "both stderr_fd and GUEST_MERGE_STDERR are given");
+	if (command->cpu_weight > CPU_WEIGHT_MAX)
+		return error_text(err, EINVAL, GUEST_STAGE_CONFIG, "cpu_weight is above %d",
+				  CPU_WEIGHT_MAX);
 	if (!command->cwd)
 		command->cwd = "/";
 	if (command->cwd[0] != '/')

@@ -218,9 +218,9 @@ static void tell_limits(struct walk *walk, const struct trial *trial)
 	else
 		tell(walk, GUEST_FINDING_OK, "cgroup2", "groups for guests can be made", "");
 	snprintf(detail, sizeof(detail), "memory: %s, processes: %s, CPU: %s",
-		 guest_enforcer_name(limits->memory), guest_enforcer_name(limits->pids),
-		 guest_enforcer_name(limits->cpu));
-	tell(walk, limits->cpu ? GUEST_FINDING_OK : GUEST_FINDING_NOTE, "limits", detail, "");
+		 guest_enforcer_name(limits->by.memory), guest_enforcer_name(limits->by.pids),
+		 guest_enforcer_name(limits->by.cpu));
+	tell(walk, limits->by.cpu ? GUEST_FINDING_OK : GUEST_FINDING_NOTE, "limits", detail, "");
 }
 
 static void walk_steps(struct walk *walk)

@@ -154,7 +154,12 @@ void keeper_trim(void);
 
 #define LIMITS_READY (1U << 31) /* groups of commands can be made */
 
-/* The limits on a guest, and GUEST_ENFORCED_* of each. */
+/* What sees to each limit: GUEST_ENFORCED_*. */
+struct enforcers {
+	uint32_t memory, memory_high, pids, cpu, cpu_weight, io;
+};
+
+/* The limits on a guest. */
 struct limits {
 	int dir;	   /* of its group, or -EBADF */
 	char *path;	   /* the same */
@@ -163,15 +168,16 @@ struct limits {
 	uint32_t enabled; /* controllers for groups of commands, and LIMITS_READY; atomic */
 	struct cgroup_limits values;
 	struct wire_limits wire;
-	uint32_t memory, memory_high, pids, cpu, cpu_weight, io;
+	struct enforcers by;
 };
 
 /* Those on a command. */
 struct command_limits {
 	int dir; /* of its group, or -EBADF */
 	char name[32];
-	uint64_t pids_refused;		      /* in the guest's group, before it was started */
-	uint32_t memory, pids, cpu, cpu_time; /* GUEST_ENFORCED_* */
+	uint64_t pids_refused; /* in the guest's group, before it was started */
+	struct enforcers by;
+	uint32_t cpu_time_by;
 };
 
 /* What a guest may use in its life, and has used. All atomic. */

@@ -16,6 +16,8 @@
 #include "base/error.h"
 #include "host/host.h"
 
+#define BASIC_CONTROLLERS (CGROUP_MEMORY | CGROUP_PIDS)
+
 static struct cgroup_limits values_of(const struct guest_config *config)
 {
 	return (struct cgroup_limits){
@@ -68,19 +70,36 @@ static void remember(struct limits *limits, const struct cgroup_limits *values)
 	keep(&limits->values.cpu_weight, values->cpu_weight);
 }
 
+static bool has_io(const struct cgroup_limits *values)
+{
+	return values->io_max && values->io_max[0] != '\0';
+}
+
+/* `enforcer` sees to those of the values that are given. */
+static void enforce(struct enforcers *by, const struct cgroup_limits *values, uint32_t enforcer)
+{
+	by->memory = is_given(values->memory) ? enforcer : by->memory;
+	by->memory_high = is_given(values->memory_high) ? enforcer : by->memory_high;
+	by->pids = is_given(values->pids) ? enforcer : by->pids;
+	by->cpu = is_given(values->cpu_quota) ? enforcer : by->cpu;
+	by->cpu_weight = is_given(values->cpu_weight) ? enforcer : by->cpu_weight;
+	by->io = has_io(values) ? enforcer : by->io;
+}
+
 static void remember_group(struct guest *guest, const struct cgroup_limits *values)
 {
 	struct limits *limits = &guest->limits;
-	uint32_t group = by_group(guest);
 
 	remember(limits, values);
-	limits->memory = limits->values.memory ? group : GUEST_ENFORCED_NOT;
-	limits->memory_high = limits->values.memory_high ? group : GUEST_ENFORCED_NOT;
-	limits->pids = limits->values.pids ? group : GUEST_ENFORCED_NOT;
-	limits->cpu = limits->values.cpu_quota ? group : GUEST_ENFORCED_NOT;
-	limits->cpu_weight = limits->values.cpu_weight ? group : GUEST_ENFORCED_NOT;
-	if (values->io_max && values->io_max[0])
-		limits->io = group;
+	limits->by = (struct enforcers){ .io = limits->by.io };
+	enforce(&limits->by, &limits->values, by_group(guest));
+	if (has_io(values))
+		limits->by.io = by_group(guest);
+}
+
+static bool is_grouped(const struct guest *guest)
+{
+	return __atomic_load_n(&guest->limits.dir, __ATOMIC_ACQUIRE) >= 0;
 }
 
 static int make_group(struct guest *guest, struct guest_error *err)
@@ -130,20 +149,20 @@ static void set_by_holder(struct guest *guest, const struct cgroup_limits *value
 	limits->wire.memory_bytes = limits->values.memory;
 	limits->wire.pids_max = one_id ? 0 : limits->values.pids;
 	limits->wire.processes = limits->values.pids ? limits->values.pids + holder : 0;
-	limits->memory = limits->values.memory ? GUEST_ENFORCED_SAMPLED : GUEST_ENFORCED_NOT;
-	limits->pids = !limits->values.pids ? GUEST_ENFORCED_NOT :
-		       one_id		    ? GUEST_ENFORCED_RLIMIT :
-					      GUEST_ENFORCED_SAMPLED;
+	limits->by.memory = limits->values.memory ? GUEST_ENFORCED_SAMPLED : GUEST_ENFORCED_NOT;
+	limits->by.pids = !limits->values.pids ? GUEST_ENFORCED_NOT :
+			  one_id	       ? GUEST_ENFORCED_RLIMIT :
+						 GUEST_ENFORCED_SAMPLED;
 }
 
 /* The first of the limits for which there is nothing but a group. */
 static const char *needs_group(const struct cgroup_limits *values)
 {
-	return is_given(values->cpu_quota)		   ? "cpu_quota" :
-	       is_given(values->cpu_weight)		   ? "cpu_weight" :
-	       is_given(values->memory_high)		   ? "memory_high_bytes" :
-	       values->io_max && values->io_max[0] != '\0' ? "io_max" :
-							     NULL;
+	return is_given(values->cpu_quota)   ? "cpu_quota" :
+	       is_given(values->cpu_weight)  ? "cpu_weight" :
+	       is_given(values->memory_high) ? "memory_high_bytes" :
+	       has_io(values)		     ? "io_max" :
+					       NULL;
 }
 
 /* In front of what went wrong with the group. */
@@ -157,11 +176,31 @@ static int refuse(const char *name, struct guest_error *err)
 	return err->code;
 }
 
+/* Go on without a group, or without some controllers of it, if the caller lets us. */
+static int accept_no_group(const struct guest *guest, const struct cgroup_limits *values,
+			   struct guest_error *err)
+{
+	const struct limits *limits = &guest->limits;
+
+	if (!limits->best_effort && needs_group(values))
+		return refuse(needs_group(values), err);
+	if (!limits->best_effort && limits->only_cgroup)
+		return refuse("GUEST_CGROUP", err);
+	err->code = 0;
+	return 0;
+}
+
+static void keep_basic(struct cgroup_limits *values)
+{
+	values->cpu_quota = values->cpu_weight = GUEST_LIMIT_KEEP;
+	values->io_max = NULL;
+}
+
 /* Some controllers may be there when others are not. */
 static int try_group(struct guest *guest, struct group_wish *wish, struct cgroup_limits *values,
 		     struct guest_error *err)
 {
-	uint32_t basic = wish->controllers & (CGROUP_MEMORY | CGROUP_PIDS);
+	uint32_t basic = wish->controllers & BASIC_CONTROLLERS;
 	struct guest_error first;
 	int r = group_get(guest->keeper, wish, err);
 
@@ -174,8 +213,7 @@ static int try_group(struct guest *guest, struct group_wish *wish, struct cgroup
 		*err = first;
 		return r;
 	}
-	values->cpu_quota = values->cpu_weight = 0;
-	values->io_max = NULL;
+	keep_basic(values);
 	return 0;
 }
 
@@ -184,19 +222,14 @@ static int apply(struct guest *guest, struct group_wish *wish, struct cgroup_lim
 {
 	struct limits *limits = &guest->limits;
 	int r = limits->dir >= 0 || wish->wanted ? try_group(guest, wish, values, err) : -ENOENT;
-	const char *name = needs_group(values);
 
 	if (r == 0)
 		return set_by_group(guest, values, err);
-	if (r != -ENOENT && r != -EOPNOTSUPP)
-		return r;
-	if (!limits->best_effort && name)
-		return refuse(name, err);
-	if (!limits->best_effort && limits->only_cgroup)
-		return refuse("GUEST_CGROUP", err);
-	set_by_holder(guest, values);
-	err->code = 0;
-	return 0;
+	if (r == -ENOENT || r == -EOPNOTSUPP)
+		r = accept_no_group(guest, values, err);
+	if (r == 0)
+		set_by_holder(guest, values);
+	return r;
 }
 
 int limits_init(struct guest *guest, const struct guest_config *config, struct wire_limits *wire,
@@ -278,12 +311,20 @@ static int enable(struct guest *guest, uint32_t controllers, struct guest_error 
 	return r;
 }
 
-/* What holds for the guest holds for its commands. */
-static void inherit(const struct guest *guest, struct command_limits *limits)
+/* A group for commands of the guest, which then has one itself. */
+static int enable_groups(struct guest *guest, uint32_t controllers, struct guest_error *err)
 {
-	limits->memory = guest->limits.memory;
-	limits->pids = guest->limits.pids;
-	limits->cpu = guest->limits.cpu;
+	struct group_wish wish = { .wanted = true, .controllers = controllers };
+	int r = 0;
+
+	if (!is_grouped(guest)) {
+		pthread_mutex_lock(&guest->lock);
+		r = group_get(guest->keeper, &wish, err);
+		if (r == 0)
+			r = make_group(guest, err);
+		pthread_mutex_unlock(&guest->lock);
+	}
+	return r < 0 ? r : enable(guest, controllers | LIMITS_READY, err);
 }
 
 static int begin_in_group(struct guest *guest, const struct cgroup_limits *values,
@@ -291,7 +332,6 @@ static int begin_in_group(struct guest *guest, const struct cgroup_limits *value
 {
 	uint64_t number = __atomic_add_fetch(&guest->limits.commands, 1, __ATOMIC_RELAXED);
 	struct cgroup_usage usage = { 0 };
-	uint32_t group = by_group(guest);
 	int r;
 
 	snprintf(limits->name, sizeof(limits->name), "run-%" PRIu64, number);
@@ -304,25 +344,39 @@ static int begin_in_group(struct guest *guest, const struct cgroup_limits *value
 	(void)fd_write_file_at(limits->dir, "memory.oom.group", "1");
 	cgroup_usage_read(guest->limits.dir, CGROUP_READ_PIDS_REFUSED, &usage);
 	limits->pids_refused = usage.pids_refused;
-	limits->memory = values->memory ? group : limits->memory;
-	limits->pids = values->pids ? group : limits->pids;
-	limits->cpu = values->cpu_quota ? group : limits->cpu;
+	enforce(&limits->by, values, by_group(guest));
 	return 0;
 }
 
-/* The guest's group, made for the first command that has a limit. */
-static int first_group(struct guest *guest, const struct group_wish *wish, struct guest_error *err)
+/* A new group has no limits to be taken off. */
+static uint64_t if_given(uint64_t value)
 {
-	const struct cgroup_limits none = { GUEST_LIMIT_KEEP, GUEST_LIMIT_KEEP, GUEST_LIMIT_KEEP,
-					    GUEST_LIMIT_KEEP, GUEST_LIMIT_KEEP, NULL };
-	int r;
+	return value ? value : GUEST_LIMIT_KEEP;
+}
 
-	pthread_mutex_lock(&guest->lock);
-	r = group_get(guest->keeper, wish, err);
-	if (r == 0)
-		r = set_by_group(guest, &none, err);
-	pthread_mutex_unlock(&guest->lock);
-	return r;
+/* What is left for a group when not all controllers can be had; the holder sees to the rest. */
+static int do_without(struct guest *guest, const struct guest_command *command,
+		      struct cgroup_limits *values, struct wire_run_limits *wire,
+		      struct guest_error *err)
+{
+	const struct cgroup_limits keep_all = {
+		GUEST_LIMIT_KEEP, GUEST_LIMIT_KEEP, GUEST_LIMIT_KEEP,
+		GUEST_LIMIT_KEEP, GUEST_LIMIT_KEEP, NULL,
+	};
+	const uint32_t needed = cgroup_limits_need(values), basic = needed & BASIC_CONTROLLERS;
+	int r = accept_no_group(guest, values, err);
+
+	if (r < 0)
+		return r;
+	keep_basic(values);
+	r = basic && basic != needed ? enable_groups(guest, basic, err) : -EOPNOTSUPP;
+	if (r != -EOPNOTSUPP)
+		return r;
+	err->code = 0;
+	*values = keep_all;
+	wire->memory_bytes = command->memory_bytes;
+	wire->pids_max = command->pids_max;
+	return is_grouped(guest) ? enable_groups(guest, 0, err) : 0;
 }
 
 int limits_begin_command(struct guest *guest, const struct guest_command *command,
@@ -330,41 +384,30 @@ int limits_begin_command(struct guest *guest, const struct guest_command *comman
 			 struct guest_error *err)
 {
 	struct cgroup_limits values = {
-		.memory = command->memory_bytes,
-		.pids = command->pids_max,
-		.cpu_quota = command->cpu_quota,
+		.memory = if_given(command->memory_bytes),
+		.memory_high = if_given(command->memory_high_bytes),
+		.pids = if_given(command->pids_max),
+		.cpu_quota = if_given(command->cpu_quota),
+		.cpu_weight = if_given(command->cpu_weight),
+		.io_max = command->io_max,
 	};
-	struct group_wish wish = { .controllers = cgroup_limits_need(&values) };
-	bool grouped = __atomic_load_n(&guest->limits.dir, __ATOMIC_ACQUIRE) >= 0;
+	uint32_t controllers = cgroup_limits_need(&values);
 	int r = 0;
 
-	*limits = (struct command_limits){ .dir = -EBADF };
+	*limits = (struct command_limits){ .dir = -EBADF, .by = guest->limits.by };
 	if (command->cpu_time_ns || guest->budget.cpu_ns)
-		limits->cpu_time = GUEST_ENFORCED_SAMPLED;
-	if (!grouped && wish.controllers) {
-		r = first_group(guest, &wish, err);
-		grouped = r == 0;
+		limits->cpu_time_by = GUEST_ENFORCED_SAMPLED;
+	if (controllers || is_grouped(guest)) {
+		r = enable_groups(guest, controllers, err);
+		if (r == -EOPNOTSUPP)
+			r = do_without(guest, command, &values, wire, err);
+		if (r == 0 && is_grouped(guest))
+			r = begin_in_group(guest, &values, limits, err);
 	}
-	if (grouped)
-		r = enable(guest, wish.controllers | LIMITS_READY, err);
-	if (r == -EOPNOTSUPP && command->cpu_quota && !guest->limits.best_effort)
-		return refuse("cpu_quota", err);
-	if (r < 0 && r != -EOPNOTSUPP)
-		return r;
-	if (r < 0) { /* then its holder sees to them, in a group or not */
-		err->code = 0;
-		wire->memory_bytes = command->memory_bytes;
-		wire->pids_max = command->pids_max;
-		values = (struct cgroup_limits){ 0 };
-		r = grouped ? enable(guest, LIMITS_READY, err) : 0;
-	}
-	inherit(guest, limits);
-	if (r == 0 && grouped)
-		r = begin_in_group(guest, &values, limits, err);
 	if (wire->memory_bytes)
-		limits->memory = GUEST_ENFORCED_SAMPLED;
+		limits->by.memory = GUEST_ENFORCED_SAMPLED;
 	if (wire->pids_max)
-		limits->pids = GUEST_ENFORCED_SAMPLED;
+		limits->by.pids = GUEST_ENFORCED_SAMPLED;
 	return r;
 }
 

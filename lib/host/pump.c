@@ -298,6 +298,7 @@ static void count(struct pump *pump, const struct guest_result *result)
 
 static int fill_result(struct pump *pump, bool lost, struct guest_result *result)
 {
+	const struct enforcers *by = &pump->limits.by;
 	const struct wire_ended *ended = &pump->ended;
 	struct output *outputs = pump->outputs;
 	int status = ended->status, r = drain(pump);
@@ -336,10 +337,13 @@ static int fill_result(struct pump *pump, bool lost, struct guest_result *result
 		.written_bytes = ended->written_bytes,
 		.processes = larger(usage.processes_peak, ended->processes_peak),
 		.setup_ns = ended->exec_ns > pump->started ? ended->exec_ns - pump->started : 0,
-		.memory_enforced = pump->limits.memory,
-		.pids_enforced = pump->limits.pids,
-		.cpu_enforced = pump->limits.cpu,
-		.cpu_time_enforced = pump->limits.cpu_time,
+		.memory_enforced = by->memory,
+		.pids_enforced = by->pids,
+		.cpu_enforced = by->cpu,
+		.cpu_time_enforced = pump->limits.cpu_time_by,
+		.memory_high_enforced = by->memory_high,
+		.cpu_weight_enforced = by->cpu_weight,
+		.io_enforced = by->io,
 	};
 	count(pump, result);
 	return 0;

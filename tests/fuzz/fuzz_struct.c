@@ -204,6 +204,7 @@ static struct guest_command *some_command(void)
 	PUT(command, struct guest_command, stdout_fd, some_fd());
 	PUT(command, struct guest_command, stderr_fd, some_fd());
 	PUT(command, struct guest_command, on_output, take_byte(&input) & 1 ? on_output : NULL);
+	PUT(command, struct guest_command, io_max, some_text());
 	return command;
 }
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -34,8 +35,8 @@ static void run_tool(struct guest *guest, const char *const *argv, struct guest_
 	run(guest, &command, result);
 }
 
-#define EXPECT_CAUSE(result, wanted)                                                                            \
-	ck_assert_msg((result).cause == (wanted), "%s, exit code %d, signal %d, seen %#x\n%s%s",                \
+#define EXPECT_CAUSE(result, wanted)                                                                             \
+	ck_assert_msg((result).cause == (wanted), "%s, exit code %d, signal %d, seen %#x\n%s%s",                 \
 		      guest_cause_name((result).cause), (result).exit_code, (result).term_signal, (result).seen, \
 		      (result).stdout_data, (result).stderr_data)
 
@@ -233,6 +234,82 @@ START_TEST(cpu_quota_holds_or_is_refused)
 	EXPECT_CAUSE(result, GUEST_EXITED);
 	/* half a second of CPU time at a quarter of a CPU takes two */
 	ck_assert_uint_ge(now_ns() - started, 1700 * MILLISECOND);
+	guest_result_clear(&result);
+}
+END_TEST
+
+static void give_cpu_quota(struct guest_command *command)
+{
+	command->cpu_quota = 500;
+}
+
+static void give_cpu_weight(struct guest_command *command)
+{
+	command->cpu_weight = 50;
+}
+
+static void give_memory_high(struct guest_command *command)
+{
+	command->memory_high_bytes = 64 * MIB;
+}
+
+static void give_io_max(struct guest_command *command)
+{
+	command->io_max = "1:0 rbps=1048576";
+}
+
+static const struct {
+	const char *name;
+	void (*give)(struct guest_command *command);
+	size_t enforced; /* offset in struct guest_result */
+} group_limits[] = {
+	{ "cpu_quota", give_cpu_quota, offsetof(struct guest_result, cpu_enforced) },
+	{ "cpu_weight", give_cpu_weight, offsetof(struct guest_result, cpu_weight_enforced) },
+	{ "memory_high_bytes", give_memory_high, offsetof(struct guest_result, memory_high_enforced) },
+	{ "io_max", give_io_max, offsetof(struct guest_result, io_enforced) },
+};
+
+static uint32_t enforcer_at(const struct guest_result *result, size_t offset)
+{
+	uint32_t enforcer;
+
+	memcpy(&enforcer, (const char *)result + offset, sizeof(enforcer));
+	return enforcer;
+}
+
+START_TEST(what_takes_a_group_holds_for_a_command_or_is_refused)
+{
+	const size_t enforced = group_limits[_i].enforced;
+	struct guest_command command = command_of(ARGV("true"));
+	struct guest_config config = config_default();
+	struct guest_result result = { .size = sizeof(result) };
+	struct guest_error err = { .size = sizeof(err) };
+	struct guest *guest = guest_with(&config);
+	int r;
+
+	group_limits[_i].give(&command);
+	r = guest_run(guest, &command, &result, &err);
+	if (r == 0) {
+		ck_assert(by_group(enforcer_at(&result, enforced)));
+		guest_result_clear(&result);
+	} else if (r == -ENODEV) {
+		/* the group is there, and the device (a RAM disk) is not */
+		ck_assert_str_eq(group_limits[_i].name, "io_max");
+	} else {
+		ck_assert_int_eq(r, -EOPNOTSUPP);
+		ck_assert_int_eq(err.stage, GUEST_STAGE_LIMITS);
+		ck_assert_ptr_nonnull(strstr(err.message, group_limits[_i].name));
+		guest_end(guest);
+		config.flags = GUEST_BEST_EFFORT;
+		guest = guest_with(&config);
+		command.pids_max = 20; /* one that is enforced nevertheless */
+		run(guest, &command, &result);
+		ck_assert_uint_eq(enforcer_at(&result, enforced), GUEST_ENFORCED_NOT);
+		ck_assert_uint_ne(result.pids_enforced, GUEST_ENFORCED_NOT);
+		guest_result_clear(&result);
+	}
+	run_argv(guest, ARGV("true"), &result); /* which was given none */
+	ck_assert_uint_eq(enforcer_at(&result, enforced), GUEST_ENFORCED_NOT);
 	guest_result_clear(&result);
 }
 END_TEST
@@ -562,6 +639,8 @@ static Suite *limits_suite(void)
 	tcase_add_test(tcase, fork_bomb_ends_with_its_time_out);
 	tcase_add_test(tcase, cpu_time_is_limited);
 	tcase_add_test(tcase, cpu_quota_holds_or_is_refused);
+	tcase_add_loop_test(tcase, what_takes_a_group_holds_for_a_command_or_is_refused, 0,
+			    sizeof(group_limits) / sizeof(group_limits[0]));
 	tcase_add_test(tcase, limits_can_change);
 	tcase_add_test(tcase, guest_without_limits_can_be_given_some);
 	tcase_add_test(tcase, limits_that_need_a_group_are_refused_without_one);

@@ -207,10 +207,63 @@ START_TEST(other_limits_are_set)
 }
 END_TEST
 
-/* Reading from the disk, at a mebibyte a second. */
+START_TEST(other_limits_of_a_command_are_set)
+{
+	struct guest_command command = command_of(ARGV("sleep", "60"));
+	struct guest *guest = guest_in_group(config_default());
+	struct guest_result result = { .size = sizeof(result) };
+	struct guest_process *process;
+	char group[PATH_MAX], path[PATH_MAX + 16];
+
+	command.memory_high_bytes = 32 * MIB;
+	command.cpu_weight = 50;
+	command.io_max = "/dev/vda rbps=1048576 wiops=10\n";
+	ck_assert_int_eq(guest_spawn(guest, &command, &process, NULL), 0);
+	snprintf(group, sizeof(group), "%s/run-1", info_of(guest).cgroup);
+	ck_assert_uint_eq(number_in(group, "memory.high"), 32 * MIB);
+	ck_assert_uint_eq(number_in(group, "cpu.weight"), 50);
+	ck_assert_uint_eq(number_in(group, "pids.current"), 1);
+	snprintf(path, sizeof(path), "%s/io.max", group);
+	ck_assert_ptr_nonnull(strstr(read_text(path), "rbps=1048576 wbps=max riops=max wiops=10"));
+	/* they are not the guest's */
+	snprintf(path, sizeof(path), "%s/memory.high", info_of(guest).cgroup);
+	ck_assert_str_eq(read_text(path), "max\n");
+	ck_assert_int_eq(guest_cancel(process, NULL), 0);
+	ck_assert_int_eq(guest_wait(process, UINT64_MAX, &result, NULL), 0);
+	ck_assert_uint_eq(result.memory_high_enforced, GUEST_ENFORCED_CGROUP2);
+	ck_assert_uint_eq(result.cpu_weight_enforced, GUEST_ENFORCED_CGROUP2);
+	ck_assert_uint_eq(result.io_enforced, GUEST_ENFORCED_CGROUP2);
+	ck_assert_uint_eq(result.cpu_enforced, GUEST_ENFORCED_NOT);
+	guest_result_clear(&result);
+	guest_process_free(process);
+	ck_assert_int_ne(access(group, F_OK), 0);
+}
+END_TEST
+
+START_TEST(memory_high_of_a_command_slows_it_down_and_does_not_kill)
+{
+	struct guest *guest = guest_in_group(config_default());
+	struct guest_command command = command_of(ARGV(TOOL, "memory", "64"));
+	struct guest_result result;
+
+	command.memory_high_bytes = 32 * MIB;
+	command.timeout_ns = 3 * SECOND;
+	run(guest, &command, &result);
+	ck_assert_uint_eq(result.cause, GUEST_TIMED_OUT); /* without the limit, some 0.1 s */
+	ck_assert_uint_ge(result.memory_peak_bytes, 32 * MIB);
+	ck_assert_uint_eq(result.seen & GUEST_SEEN_OOM, 0);
+	guest_result_clear(&result);
+}
+END_TEST
+
+/* Reading from the disk, at a mebibyte a second: as the guest's limit, and as the command's. */
 START_TEST(io_is_limited)
 {
+	struct guest_command command =
+		command_of(SHELL("dd if=/disk/x of=/dev/null bs=1M iflag=direct 2>/dev/null; echo on"));
 	struct guest_config config = config_default();
+	const char *limit = "/dev/vda rbps=1048576";
+	struct guest_result result;
 	struct guest_mount mounts[] = {
 		mount_of(GUEST_MOUNT_BIND, "/run/disk", "/disk", "ro"),
 		mount_of(GUEST_MOUNT_BIND, test_program("tool"), TOOL, "ro"),
@@ -221,12 +274,16 @@ START_TEST(io_is_limited)
 		"head -c 4194304 /dev/urandom >/run/disk/x && chmod a+r /run/disk/x && sync && "
 		"echo 3 >/proc/sys/vm/drop_caches");
 	config.flags = GUEST_CGROUP;
-	config.io_max = "/dev/vda rbps=1048576";
 	config.mounts = mounts;
 	config.mounts_count = 2;
+	config.io_max = _i == 0 ? limit : NULL;
+	command.io_max = _i == 1 ? limit : NULL;
 	started = now_ns();
-	expect_shell(guest_with(&config), "dd if=/disk/x of=/dev/null bs=1M iflag=direct 2>/dev/null; echo on", "on\n");
+	run(guest_with(&config), &command, &result);
+	ck_assert_str_eq(result.stdout_data, "on\n");
 	ck_assert_uint_ge(now_ns() - started, 3 * SECOND);
+	ck_assert_uint_eq(result.io_enforced, GUEST_ENFORCED_CGROUP2);
+	guest_result_clear(&result);
 	guest_trim(NULL);
 	on_host("umount -l /run/disk");
 }
@@ -370,8 +427,10 @@ static Suite *cgroup_suite(void)
 	tcase_add_test(tcase, cpu_quota_is_within_ten_percent);
 	tcase_add_test(tcase, usage_is_of_all_processes);
 	tcase_add_test(tcase, other_limits_are_set);
+	tcase_add_test(tcase, other_limits_of_a_command_are_set);
+	tcase_add_test(tcase, memory_high_of_a_command_slows_it_down_and_does_not_kill);
 	if (geteuid() == 0) /* who can mount the disk */
-		tcase_add_test(tcase, io_is_limited);
+		tcase_add_loop_test(tcase, io_is_limited, 0, 2);
 	tcase_add_test(tcase, guest_cannot_raise_its_limits);
 	tcase = suite_case(suite, "groups", 60);
 	tcase_add_test(tcase, nothing_is_left_when_the_host_is_killed);

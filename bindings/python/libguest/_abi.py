@@ -147,6 +147,9 @@ class guest_command(ctypes.Structure):
         ("data_bytes", c_uint64),
         ("file_size_bytes", c_uint64),
         ("open_files", c_uint64),
+        ("memory_high_bytes", c_uint64),
+        ("cpu_weight", c_uint64),
+        ("io_max", c_char_p),
     ]
 
 
@@ -179,6 +182,10 @@ class guest_result(ctypes.Structure):
         ("pids_enforced", c_uint32),
         ("cpu_enforced", c_uint32),
         ("cpu_time_enforced", c_uint32),
+        ("memory_high_enforced", c_uint32),
+        ("cpu_weight_enforced", c_uint32),
+        ("io_enforced", c_uint32),
+        ("reserved", c_uint32),
     ]
 
 

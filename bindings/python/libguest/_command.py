@@ -28,6 +28,8 @@ _LIMITS = (
     "data_bytes",
     "file_size_bytes",
     "open_files",
+    "memory_high_bytes",
+    "cpu_weight",
 )
 _STREAMS = {_abi.GUEST_STDOUT: "stdout", _abi.GUEST_STDERR: "stderr"}
 
@@ -58,6 +60,9 @@ class Options(TypedDict, total=False):
     data_bytes: Optional[int]
     file_size_bytes: Optional[int]
     open_files: Optional[int]
+    memory_high_bytes: Optional[int]
+    cpu_weight: Optional[int]
+    io_max: Optional[str]
     keep_background: bool
 
 
@@ -141,6 +146,9 @@ class Command(ExitStack):
             number = numbers.get(name)
             if number is not None:
                 setattr(self.struct, name, unsigned(name, number))
+        io_max = options.get("io_max")
+        if io_max is not None:
+            self.struct.io_max = encode(io_max)
         if options.get("truncate_output"):
             self.struct.flags |= _abi.GUEST_TRUNCATE_OUTPUT
         if options.get("keep_background"):

@@ -98,11 +98,11 @@ class Guest(Handle):
         bytes, as it arrives; stream is "stdout" or "stderr". An exception that it raises kills the
         command and comes out of run().
 
-        memory_bytes, pids_max, cpu_quota (in thousandths of a CPU; it takes cgroup v2) and cpu_time
-        (in seconds) limit the command together with all that it starts, within the guest's own
-        limits; address_space_bytes, data_bytes, file_size_bytes and open_files limit each of its
-        processes, as setrlimit(2) does. A command that exceeds one is no exception: the cause in
-        the result tells.
+        memory_bytes, pids_max and cpu_time (in seconds), and with cgroup v2 cpu_quota (in
+        thousandths of a CPU), memory_high_bytes, cpu_weight and io_max, limit the command together
+        with all that it starts, within the guest's own limits; address_space_bytes, data_bytes,
+        file_size_bytes and open_files limit each of its processes, as setrlimit(2) does. A command
+        that exceeds one is no exception: the cause in the result tells.
 
         With keep_background=True, what the command leaves running goes on until the guest's end;
         if the command is killed, so is that.

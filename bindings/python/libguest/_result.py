@@ -74,7 +74,8 @@ class CompletedProcess(_Base):
       stdout_bytes, stderr_bytes  that arrived, kept or not
       written_bytes  by write(2), to whatever it be; None if not known (it takes a
                    budget_written_bytes)
-      memory_enforced, pids_enforced, cpu_enforced, cpu_time_enforced
+      memory_enforced, memory_high_enforced, pids_enforced, cpu_enforced, cpu_weight_enforced,
+      io_enforced, cpu_time_enforced
                    what enforced the limits that held for it, its own or the guest's: "cgroup2",
                    "cgroup2:systemd", "rlimit" or "sampled", or "none" where there was no limit
     """
@@ -96,8 +97,11 @@ class CompletedProcess(_Base):
     stderr_bytes: int = 0
     written_bytes: Optional[int] = None
     memory_enforced: str = "none"
+    memory_high_enforced: str = "none"
     pids_enforced: str = "none"
     cpu_enforced: str = "none"
+    cpu_weight_enforced: str = "none"
+    io_enforced: str = "none"
     cpu_time_enforced: str = "none"
 
     def check_returncode(self) -> None:
@@ -157,7 +161,7 @@ def result_from(
         setattr(completed, f"{name}_time", getattr(result, f"{name}_ns") / 1e9)
     for name in ("minor_faults", "major_faults", "stdin_bytes", "stdout_bytes", "stderr_bytes"):
         setattr(completed, name, getattr(result, name))
-    for name in ("memory", "pids", "cpu", "cpu_time"):
+    for name in ("memory", "memory_high", "pids", "cpu", "cpu_weight", "io", "cpu_time"):
         name += "_enforced"
         setattr(completed, name, enforcer(getattr(result, name)))
     return completed
