@@ -212,16 +212,34 @@ static bool is_delegated(const char *path)
 	return false;
 }
 
-/* With the caller's consent: this process into a leaf of its own group. */
-static int move_host(struct cgroup_tree *tree)
+/* With the caller's consent: this process into a leaf of its own group, and out of the way who was
+ * started by it to be the first of the tree. */
+static int move_host(struct cgroup_tree *tree, pid_t first)
 {
+	char text[16];
 	int r = mkdirat(tree->level, HOST_LEAF, 0755) < 0 && errno != EEXIST ? -errno : 0;
 
 	if (r == 0)
 		r = fd_write_file_at(tree->level, HOST_LEAF "/cgroup.procs", "0");
-	if (r == 0)
-		snprintf(tree->host_leaf, sizeof(tree->host_leaf), HOST_LEAF);
-	return r;
+	if (r < 0)
+		return r;
+	snprintf(tree->host_leaf, sizeof(tree->host_leaf), HOST_LEAF);
+	snprintf(text, sizeof(text), "%d", first);
+	return fd_write_file_at(tree->level, HOST_LEAF "/cgroup.procs", text);
+}
+
+/* Back from the leaf, with the first process of the tree (0: that has none), unless other trees are
+ * there still. */
+static void move_host_back(struct cgroup_tree *tree, pid_t first)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%d", first);
+	(void)fd_write_file_at(tree->level, "cgroup.subtree_control", "-memory -pids -cpu -io");
+	(void)fd_write_file_at(tree->level, "cgroup.procs", "0");
+	(void)fd_write_file_at(tree->level, "cgroup.procs", text);
+	(void)unlinkat(tree->level, tree->host_leaf, AT_REMOVEDIR);
+	tree->host_leaf[0] = '\0';
 }
 
 /* A level by its directory. */
@@ -246,7 +264,7 @@ static int try_level(struct cgroup_tree *tree, const struct cgroup_request *requ
 	}
 	r = cgroup_enable(tree->level, tree->controllers);
 	if (r == -EBUSY && may_move) {
-		r = move_host(tree);
+		r = move_host(tree, request->first);
 		if (r == 0)
 			r = cgroup_enable(tree->level, tree->controllers);
 	}
@@ -256,7 +274,12 @@ static int try_level(struct cgroup_tree *tree, const struct cgroup_request *requ
 		snprintf(tree->path, sizeof(tree->path), "%.2000s/%s", path, tree->name);
 		return 0;
 	}
+	if (tree->host_leaf[0])
+		move_host_back(tree, request->first);
 	fd_close(&tree->level);
+	if (r == -EBUSY && may_move)
+		return reject(reasons, EBUSY, "%s%.60s has other processes than this one", comma,
+			      path);
 	if (r == -EBUSY)
 		return reject(reasons, EBUSY, "%s%.60s has processes of its own", comma, path);
 	return reject(reasons, -r, "%s%.60s: %s", comma, path, error_words(-r));
@@ -331,7 +354,7 @@ static bool is_passing(int errnum)
 	return errnum == ENOMEM || errnum == EMFILE || errnum == ENFILE || errnum == EAGAIN;
 }
 
-static int explain(const struct reasons *reasons, struct guest_error *err)
+static int explain(const struct reasons *reasons, bool may_move_host, struct guest_error *err)
 {
 	int errnum = reasons->errnum;
 
@@ -339,7 +362,9 @@ static int explain(const struct reasons *reasons, struct guest_error *err)
 		   "no cgroup v2 group for guests: %s", reasons->text);
 	err->sys_errno = errnum;
 	if (errnum == EBUSY)
-		error_remedy(err, "set GUEST_MOVE_HOST or cgroup_parent");
+		error_remedy(err, may_move_host ?
+					  "start it alone in its group, or set cgroup_parent" :
+					  "set GUEST_MOVE_HOST or cgroup_parent");
 	return err->code;
 }
 
@@ -355,14 +380,14 @@ int cgroup_tree_make(struct cgroup_tree *tree, const struct cgroup_request *requ
 	};
 	if (request->parent) {
 		r = try_level(tree, request, request->parent, false, &reasons);
-		return r < 0 ? explain(&reasons, err) : 0;
+		return r < 0 ? explain(&reasons, request->may_move_host, err) : 0;
 	}
 	r = cgroup_find(&place, err);
 	if (r < 0)
 		return r;
 	if (!place.mount[0]) {
 		reject(&reasons, ENOENT, "cgroup2 is not mounted");
-		return explain(&reasons, err);
+		return explain(&reasons, request->may_move_host, err);
 	}
 	r = try_own(tree, request, &place, &reasons);
 	if (r < 0)
@@ -371,7 +396,7 @@ int cgroup_tree_make(struct cgroup_tree *tree, const struct cgroup_request *requ
 		r = try_systemd(tree, request, &place, &reasons);
 	if (r < 0 && geteuid() == 0)
 		r = try_level(tree, request, place.mount, false, &reasons);
-	return r < 0 ? explain(&reasons, err) : 0;
+	return r < 0 ? explain(&reasons, request->may_move_host, err) : 0;
 }
 
 int cgroup_tree_enable(struct cgroup_tree *tree, uint32_t controllers, struct guest_error *err)
@@ -399,20 +424,12 @@ void cgroup_tree_forget(struct cgroup_tree *tree)
 	fd_close(&tree->level);
 }
 
-/* Back from the leaf, unless other trees are there still. */
-static void move_host_back(const struct cgroup_tree *tree)
-{
-	(void)fd_write_file_at(tree->level, "cgroup.subtree_control", "-memory -pids -cpu -io");
-	(void)fd_write_file_at(tree->level, "cgroup.procs", "0");
-	(void)unlinkat(tree->level, tree->host_leaf, AT_REMOVEDIR);
-}
-
 void cgroup_tree_remove(struct cgroup_tree *tree)
 {
 	/* systemd removes its scope when the last process is gone */
 	if (tree->dir >= 0 && !tree->by_systemd)
 		(void)cgroup_remove(tree->level, tree->name);
 	if (tree->dir >= 0 && tree->host_leaf[0])
-		move_host_back(tree);
+		move_host_back(tree, 0);
 	cgroup_tree_forget(tree);
 }
