@@ -120,13 +120,18 @@ static inline int sys_futex_wake(uint32_t *word)
 	return (int)syscall(SYS_futex, word, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
 }
 
+static inline uint64_t sys_clock_ns(clockid_t clock)
+{
+	struct timespec time;
+
+	clock_gettime(clock, &time);
+	return (uint64_t)time.tv_sec * 1000000000U + (uint64_t)time.tv_nsec;
+}
+
 /* Nanoseconds of CLOCK_MONOTONIC. */
 static inline uint64_t sys_now_ns(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
+	return sys_clock_ns(CLOCK_MONOTONIC);
 }
 
 #endif

@@ -153,7 +153,6 @@ static void set_limits(const struct command *command)
 static void execute(const struct command *command, const char *file)
 {
 	command->slot->exec_ns = sys_now_ns();
-	__atomic_store_n(&command->slot->state, COMMAND_EXECUTING, __ATOMIC_RELEASE);
 	execve(file, command->argv, command->envp);
 }
 

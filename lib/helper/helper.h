@@ -132,20 +132,15 @@ int mounts_apply(const struct holder_plan *plan, int root, struct guest_error *e
 
 /* --- run.c, sweep.c, command.c --- */
 
+#define HOLDER_NAME "guest-holder"
 #define COMMAND_MARKER_SIZE 28
 #define RUN_SLOTS 2048 /* commands that can run at once in a guest */
 
 /* What a command tells its holder before exec, in memory that they share. */
 struct command_slot {
-	uint32_t state;			  /* enum command_state */
+	bool used;
 	uint64_t exec_ns;		  /* CLOCK_MONOTONIC before its exec */
 	char marker[COMMAND_MARKER_SIZE]; /* the link text of its cgroup namespace; "": not told */
-};
-
-enum command_state {
-	COMMAND_FREE = 0,
-	COMMAND_STARTING,
-	COMMAND_EXECUTING, /* from here on what stops it is the guest's own business */
 };
 
 /* All that a command needs between clone and exec, made ready before the clone. */
@@ -182,6 +177,12 @@ struct run_pipe {
 	int read, write;
 };
 
+/* A file of the caller's that is a command's stdin, stdout or stderr. */
+struct run_file {
+	dev_t device;
+	ino_t inode; /* 0: none */
+};
+
 /* A command that runs. The last members are the start's only, and are not set to 0. */
 struct run {
 	struct run *next;
@@ -193,6 +194,7 @@ struct run {
 	bool keeps_socket; /* it becomes holder->idle again */
 	int cgroup;	   /* or -EBADF */
 	struct run_pipe pipes[2];
+	struct run_file given[3];
 	struct wire_run_limits limits;
 	uint32_t cause; /* GUEST_* for which we have killed it */
 	uint32_t seen;	/* GUEST_SEEN_* */
@@ -221,8 +223,10 @@ struct holder {
 	uint32_t nofile_soft, nofile_hard;
 	uint64_t capabilities, inheritable;
 	struct wire_limits limits;
+	rlim_t processes;      /* our own soft RLIMIT_NPROC, while the guest has none */
 	uint64_t next_sample;  /* CLOCK_MONOTONIC */
 	uint64_t next_sweep;   /* the same; 0: nobody has been killed */
+	uint64_t next_release; /* the same */
 	uint64_t cpu_ended_ns; /* CPU time of commands that have ended, where that is watched */
 	uint32_t samples;
 	uint64_t memory; /* at the last look */
@@ -253,11 +257,14 @@ void run_serve(struct holder *holder, struct run *run);
 /* Kill a run, for a reason of ours (GUEST_*), or 0. */
 void run_kill(struct holder *holder, struct run *run, uint32_t cause);
 
+/* Tell the host that a run's group is being killed. */
+void run_tell_killing(const struct run *run);
+
 /* Reap what has died. True if more of it may be there. */
 bool run_reap(struct holder *holder);
 
 /* Kill who keeps killed commands from us by tracing them. */
-void run_release(const struct holder *holder);
+void run_release(struct holder *holder);
 
 /*
  * Kill all that a run has started, when its main process is dead, and reap it. Where it has no
@@ -286,7 +293,10 @@ int sample_timeout(const struct holder *holder);
 /* Look, if it is time, and kill what exceeds a limit. */
 void sample_look(struct holder *holder);
 
-/* A last look at a run, when it has ended. `cpu_ns`: as wait4(2) told of its main process. */
+/* A look at what a run has left, before that is killed. */
+void sample_rest(struct holder *holder, struct run *run);
+
+/* The end of a run. `cpu_ns`: as wait4(2) told of its main process. */
 void sample_end(struct holder *holder, struct run *run, uint64_t cpu_ns);
 
 /* Are the guest's bytes or inodes used up? */

@@ -116,7 +116,7 @@ static int setup(struct holder *holder, const struct holder_plan *plan, struct g
 {
 	int r;
 
-	prctl(PR_SET_NAME, "guest-holder");
+	prctl(PR_SET_NAME, HOLDER_NAME);
 	sys_close_range((unsigned int)plan->keeper->guest_fds, ~0U, 0);
 	r = prepare(plan, err);
 	if (r < 0)
@@ -131,6 +131,21 @@ static int setup(struct holder *holder, const struct holder_plan *plan, struct g
 	close_keeper_fds(plan->keeper);
 	wire_close_fds(plan->trees, plan->trees_count);
 	return r < 0 ? r : open_fds(holder, err);
+}
+
+/* Commands are started by us: their limit is one for that, too. */
+static void limit_processes(struct holder *holder)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NPROC, &limit) < 0)
+		return;
+	if (!holder->processes)
+		holder->processes = limit.rlim_cur;
+	limit.rlim_cur = holder->limits.processes ? holder->limits.processes : holder->processes;
+	if (limit.rlim_cur > limit.rlim_max)
+		limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NPROC, &limit);
 }
 
 /* Something that the host wants to know of the guest, or done to all of it. */
@@ -151,6 +166,7 @@ static void answer(struct holder *holder, const struct wire_ask *ask, int socket
 	case WIRE_ASK_LIMITS:
 		holder->limits = ask->limits;
 		holder->next_sample = 0;
+		limit_processes(holder);
 		break;
 	default:
 		break;
@@ -206,7 +222,6 @@ enum {
 	HEAR_OUTPUT,		     /* two, of the run that has been quiet so far */
 	HEAR_RUNS = HEAR_OUTPUT + 2, /* signals for each, or that it shall end */
 };
-#define RELEASE_MS 10 /* for what was killed to be dead, before we ask why it is not */
 
 /* By poll(2), since what epoll(7) watches counts against a quota of the user, which a guest can use
  * up. */
@@ -228,6 +243,13 @@ static nfds_t fill_poll(const struct holder *holder, struct pollfd *fds)
 	return n;
 }
 
+static int until(uint64_t time_ns)
+{
+	uint64_t now = sys_now_ns();
+
+	return now >= time_ns ? 0 : (int)((time_ns - now + 999999) / 1000000);
+}
+
 static bool any_killed(const struct holder *holder)
 {
 	const struct run *run = holder->runs;
@@ -240,15 +262,14 @@ static bool any_killed(const struct holder *holder)
 /* poll(2)'s, in milliseconds. */
 static int next_timeout(const struct holder *holder, bool more_dead)
 {
-	int sample = sample_timeout(holder);
+	int sample = sample_timeout(holder), release;
 
 	if (more_dead)
 		return 0;
 	if (holder->next_sweep)
 		return 1;
-	if (any_killed(holder) && (sample < 0 || sample > RELEASE_MS))
-		return RELEASE_MS;
-	return sample;
+	release = any_killed(holder) ? until(holder->next_release) : -1;
+	return sample < 0 || (release >= 0 && release < sample) ? release : sample;
 }
 
 __attribute__((noreturn)) static void holder_loop(struct holder *holder)
@@ -264,7 +285,7 @@ __attribute__((noreturn)) static void holder_loop(struct holder *holder)
 		int ready;
 
 		ready = poll(fds, fill_poll(holder, fds), next_timeout(holder, more_dead));
-		if (ready == 0)
+		if (any_killed(holder) && sys_now_ns() >= holder->next_release)
 			run_release(holder);
 		if (ready < 0)
 			continue;
@@ -326,5 +347,7 @@ __attribute__((noreturn)) void holder_main(const struct holder_plan *plan)
 	    finish(plan, &err) < 0)
 		_exit(1);
 	fd_close(&self);
+	if (holder.limits.processes)
+		limit_processes(&holder);
 	holder_loop(&holder);
 }

@@ -31,6 +31,7 @@
 /* After a kill: who is not dead by then may be in a storm of forks, where it waits long for a CPU
  * to die on. */
 #define SWEEP_DELAY_NS 2000000ULL
+#define RELEASE_DELAY_NS 10000000ULL /* the same, before we ask why it is not dead */
 
 /* A message and the fds that came with it, but for the run's socket. */
 struct request {
@@ -164,14 +165,18 @@ static int sort_fds(const struct holder *holder, const struct request *request, 
 	const struct wire_run *message = request->message;
 	struct command *command = &run->command;
 	size_t at = 0, want = 0;
+	struct stat st;
 	int r = 0;
 
 	for (size_t i = 0; i < sizeof(with_fd) / sizeof(with_fd[0]); i++)
 		want += !!(message->flags & with_fd[i]);
 	if (want != request->fds_count)
 		return error_text(err, EPROTO, GUEST_STAGE_PROTOCOL, "fds");
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < 3; i++) {
 		command->stdio[i] = next_fd(request, &at, with_fd[i]);
+		if (command->stdio[i] >= 0 && fstat(command->stdio[i], &st) == 0)
+			run->given[i] = (struct run_file){ st.st_dev, st.st_ino };
+	}
 	command->cgroup = next_fd(request, &at, WIRE_RUN_CGROUP);
 	if (command->stdio[0] < 0)
 		command->stdio[0] = holder->null;
@@ -231,9 +236,9 @@ void run_hand_over(struct holder *holder)
 static struct command_slot *take_slot(struct command_slot *slots)
 {
 	for (size_t i = 0; i < RUN_SLOTS; i++) {
-		if (slots[i].state != COMMAND_FREE)
+		if (slots[i].used)
 			continue;
-		slots[i].state = COMMAND_STARTING;
+		slots[i].used = true;
 		slots[i].marker[0] = '\0';
 		slots[i].exec_ns = 0;
 		return &slots[i];
@@ -265,7 +270,7 @@ static void run_free(struct holder *holder, struct run *run)
 	if (*link)
 		*link = run->next;
 	if (run->slot)
-		run->slot->state = COMMAND_FREE;
+		run->slot->used = false;
 	if (holder->quiet == run)
 		holder->quiet = NULL;
 	fd_close(&run->socket);
@@ -376,14 +381,26 @@ void run_start(struct holder *holder, const struct wire_run *message, int *socke
 	wire_close_fds(fds, fds_count);
 }
 
+void run_tell_killing(const struct run *run)
+{
+	struct wire_plain killing;
+
+	(void)wire_send(run->socket, &killing, sizeof(killing), WIRE_KILLING, NULL, 0, 1);
+}
+
 void run_kill(struct holder *holder, struct run *run, uint32_t cause)
 {
 	if (run->killed)
 		return;
 	run->killed = true;
 	run->cause = cause;
-	if (run->cgroup >= 0 && fd_write_file_at(run->cgroup, "cgroup.kill", "1") == 0)
+	holder->next_release = sys_now_ns() + RELEASE_DELAY_NS;
+	if (run->cgroup >= 0 && fd_write_file_at(run->cgroup, "cgroup.kill", "1") == 0) {
+		kill(run->pid, SIGKILL); /* if its first thread is dead, it is still there */
+		if (cause)
+			run_tell_killing(run);
 		return;
+	}
 	if (holder->runs == run && !run->next && !holder->background) {
 		kill(-1, SIGKILL);
 		return;
@@ -421,8 +438,9 @@ static pid_t tracer_of(const struct holder *holder, pid_t pid)
 }
 
 /* A dead process is its tracer's until that one has waited for it, or is dead, too. */
-void run_release(const struct holder *holder)
+void run_release(struct holder *holder)
 {
+	holder->next_release = sys_now_ns() + RELEASE_DELAY_NS;
 	for (const struct run *run = holder->runs; run; run = run->next) {
 		pid_t tracer = run->killed ? tracer_of(holder, run->pid) : 0;
 
@@ -454,6 +472,7 @@ static void finish(struct holder *holder, struct run *run, int status, const str
 		.written_bytes = run->written_bytes,
 	};
 
+	sample_rest(holder, run);
 	if (run->keep_background && !run->killed) {
 		sweep_keep(holder, run);
 		holder->background = true;
@@ -501,6 +520,16 @@ static struct run *orphans_owner(const struct holder *holder, pid_t pid)
 	return counted ? sweep_owner(holder, pid) : NULL;
 }
 
+/* Before its exec it has our name. What stops it afterwards is the guest's own business. */
+static bool has_executed(const struct holder *holder, pid_t pid)
+{
+	char path[32], name[32];
+
+	snprintf(path, sizeof(path), "%d/comm", pid);
+	return fd_read_text_at(holder->proc, path, name, sizeof(name)) > 0 &&
+	       strcmp(name, HOLDER_NAME "\n") != 0;
+}
+
 /* Reap one that is dead. False if there is none. */
 static bool reap_one(struct holder *holder)
 {
@@ -527,9 +556,8 @@ static bool reap_one(struct holder *holder)
 	if (owner && holder->io >= 0)
 		owner->written_bytes += read_written(holder) - written;
 	if (WIFSTOPPED(status)) {
-		/* another of the guest's processes stopped it before its exec */
-		if (run && !holder->paused &&
-		    __atomic_load_n(&run->slot->state, __ATOMIC_ACQUIRE) == COMMAND_STARTING)
+		/* another of the guest's processes did it */
+		if (run && !holder->paused && !has_executed(holder, run->pid))
 			kill(run->pid, SIGCONT);
 		return true;
 	}

@@ -7,8 +7,9 @@
  * pages as often as they are mapped; only if that exceeds the limit are the shares added up
  * (smaps_rollup, proc(5)), which takes the kernel as long as there is memory. Memory that need not
  * be mapped to be used (the guest's tmpfs, memfds, System V segments) is counted besides; since it
- * may be mapped as well, the larger of both counts. So a command is never killed for less than its
- * limit.
+ * may be mapped as well, the larger of both counts. So a command is not killed for less than its
+ * limit; but shared memory that is in use and mapped nowhere at the time is not seen, nor is the
+ * CPU time of who lived between two looks and was waited for by nobody.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -31,12 +32,17 @@
 #define CPU_INTERVAL_MAX_NS 50000000ULL
 #define COST_FACTOR 10 /* a look that takes long is taken less often */
 #define UNMAPPED_EVERY 8
-#define NOT_MANY 64 /* memfds that are told apart */
+#define MEMFDS_BITS 12
+#define MEMFDS (1U << MEMFDS_BITS) /* that are told apart */
+#define SEGMENT_FIELDS 16	   /* of /proc/sysvipc/shm, proc(5) */
+#define SEGMENT_RSS 14
 
 struct usage {
 	uint64_t anonymous, shared; /* bytes */
 	uint64_t threads, cpu_ns;
 	pid_t parent;
+	bool is_zombie;
+	char place[32]; /* in /proc, of a thread that tells of its memory and its fds */
 };
 
 static bool watches(const struct run *run)
@@ -116,6 +122,8 @@ static void read_stat(const char *text, struct usage *usage)
 
 	for (int field = 3; at && field <= 20; field++) {
 		at = strchr(at + 1, ' ');
+		if (at && field == 3)
+			usage->is_zombie = at[1] == 'Z';
 		if (at && field == 4)
 			usage->parent = (pid_t)strtol(at + 1, NULL, 10);
 		if (at && field >= 14 && field <= 17) /* utime, stime, cutime, cstime */
@@ -124,6 +132,32 @@ static void read_stat(const char *text, struct usage *usage)
 			usage->threads = strtoull(at + 1, NULL, 10);
 	}
 	usage->cpu_ns = ticks * tick_ns;
+}
+
+/* A process whose first thread has ended tells nothing; its others do. */
+static void find_place(const struct holder *holder, pid_t pid, struct usage *usage)
+{
+	struct dirent *entry;
+	DIR *directory;
+	int fd;
+
+	snprintf(usage->place, sizeof(usage->place), "%d", pid);
+	if (!usage->is_zombie || usage->threads < 2)
+		return;
+	snprintf(usage->place, sizeof(usage->place), "%d/task", pid);
+	fd = openat(holder->proc, usage->place, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	directory = fd < 0 ? NULL : fdopendir(fd);
+	if (!directory) {
+		fd_close(&fd);
+		return;
+	}
+	while ((entry = readdir(directory))) {
+		long tid = strtol(entry->d_name, NULL, 10);
+
+		if (tid > 0 && tid != pid)
+			snprintf(usage->place, sizeof(usage->place), "%d/task/%ld", pid, tid);
+	}
+	closedir(directory);
 }
 
 /* A child of vfork(2), or of clone(2) with CLONE_VM: all that it has is counted with its parent. */
@@ -135,7 +169,7 @@ static bool shares_memory(const struct usage *usage, pid_t pid)
 static bool look_at(const struct holder *holder, pid_t pid, bool memory, bool exact,
 		    struct usage *usage)
 {
-	char path[48], text[2048];
+	char path[64], text[2048];
 
 	*usage = (struct usage){ 0 };
 	snprintf(path, sizeof(path), "%d/stat", pid);
@@ -144,86 +178,136 @@ static bool look_at(const struct holder *holder, pid_t pid, bool memory, bool ex
 	read_stat(text, usage);
 	if (!memory || (exact && shares_memory(usage, pid)))
 		return true;
-	snprintf(path, sizeof(path), "%d/smaps_rollup", pid);
+	find_place(holder, pid, usage);
+	snprintf(path, sizeof(path), "%s/smaps_rollup", usage->place);
 	if (exact && fd_read_text_at(holder->proc, path, text, sizeof(text)) > 0) {
-		usage->anonymous = kilobytes(text, "Pss_Anon:");
+		usage->anonymous = kilobytes(text, "Pss_Anon:") + kilobytes(text, "SwapPss:");
 		usage->shared = kilobytes(text, "Pss_Shmem:");
 		return true;
 	}
-	snprintf(path, sizeof(path), "%d/status", pid);
+	snprintf(path, sizeof(path), "%s/status", usage->place);
 	(void)fd_read_text_at(holder->proc, path, text, sizeof(text));
-	usage->anonymous = kilobytes(text, "RssAnon:");
+	usage->anonymous = kilobytes(text, "RssAnon:") + kilobytes(text, "VmSwap:");
 	usage->shared = kilobytes(text, "RssShmem:");
 	return true;
 }
 
-/* Memory files among the fds of a process, each once. */
-static uint64_t memory_files(const struct holder *holder, pid_t pid, ino_t seen[NOT_MANY],
-			     size_t *seen_count)
+/* Of memory files, to be counted once. */
+static ino_t seen[MEMFDS];
+static bool any_seen;
+
+/* False if it was seen before. What there is no more room for is always new. */
+static bool is_new(ino_t inode)
+{
+	size_t first = (uint64_t)inode * 0x9e3779b97f4a7c15U >> (64 - MEMFDS_BITS);
+
+	for (size_t i = 0; i < MEMFDS; i++) {
+		ino_t *at = &seen[(first + i) % MEMFDS];
+
+		if (*at == inode)
+			return false;
+		if (*at == 0) {
+			*at = inode;
+			return any_seen = true;
+		}
+	}
+	return true;
+}
+
+/* The caller's, such as stdin_data. */
+static bool is_given(const struct holder *holder, const struct stat *st)
+{
+	for (const struct run *run = holder->runs; run; run = run->next)
+		for (int i = 0; i < 3; i++)
+			if (run->given[i].inode == st->st_ino && run->given[i].device == st->st_dev)
+				return true;
+	return false;
+}
+
+static dev_t memfd_device(void)
 {
 	static dev_t device;
+	struct stat st;
+
+	if (!device) {
+		int fd = sys_memfd_create("guest-device", MFD_CLOEXEC);
+
+		if (fd >= 0 && fstat(fd, &st) == 0)
+			device = st.st_dev;
+		fd_close(&fd);
+	}
+	return device;
+}
+
+/* Memory files of the guest among the fds of a process, each once. */
+static uint64_t memory_files(const struct holder *holder, const struct usage *usage)
+{
+	dev_t device = memfd_device();
 	struct dirent *entry;
 	uint64_t bytes = 0;
 	struct stat st;
-	char path[48];
+	char path[64];
 	DIR *directory;
 	int fd;
 
-	if (!device) {
-		fd = sys_memfd_create("guest-device", MFD_CLOEXEC);
-		if (fd < 0 || fstat(fd, &st) < 0)
-			return 0;
-		device = st.st_dev;
-		fd_close(&fd);
-	}
-	snprintf(path, sizeof(path), "%d/fd", pid);
+	snprintf(path, sizeof(path), "%s/fd", usage->place);
 	fd = openat(holder->proc, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	directory = fd < 0 ? NULL : fdopendir(fd);
 	if (!directory) {
 		fd_close(&fd);
 		return 0;
 	}
-	while ((entry = readdir(directory))) {
-		bool known = false;
-
-		if (entry->d_name[0] == '.' ||
-		    fstatat(dirfd(directory), entry->d_name, &st, 0) < 0 || st.st_dev != device)
-			continue;
-		for (size_t i = 0; i < *seen_count && !known; i++)
-			known = seen[i] == st.st_ino;
-		if (known)
-			continue;
-		if (*seen_count < NOT_MANY)
-			seen[(*seen_count)++] = st.st_ino;
-		bytes += (uint64_t)st.st_blocks * 512;
-	}
+	while ((entry = readdir(directory)))
+		if (entry->d_name[0] != '.' &&
+		    fstatat(dirfd(directory), entry->d_name, &st, 0) == 0 && st.st_dev == device &&
+		    !is_given(holder, &st) && is_new(st.st_ino))
+			bytes += (uint64_t)st.st_blocks * 512;
 	closedir(directory);
 	return bytes;
 }
 
-/* System V segments that nobody has attached: proc(5), /proc/sysvipc/shm. */
-static uint64_t read_segments(char *at)
+/* What a System V segment has in memory, by its line of /proc/sysvipc/shm. */
+static uint64_t segment_bytes(const char *at)
 {
+	uint64_t field[SEGMENT_FIELDS] = { 0 };
+	char *end = (char *)at;
+
+	for (size_t i = 0; i < SEGMENT_FIELDS; i++)
+		field[i] = strtoull(end, &end, 10);
+	return field[SEGMENT_RSS];
+}
+
+/* Of those whose lines are whole; then comes the rest. */
+static uint64_t read_segments(const char *text, size_t *ret_rest)
+{
+	const char *line = text, *end;
 	uint64_t bytes = 0;
 
-	while ((at = strchr(at, '\n')) && at[1]) {
-		uint64_t field[16] = { 0 };
-
-		for (size_t i = 0; i < 16; i++)
-			field[i] = strtoull(at + (i == 0), &at, 10);
-		if (field[6] == 0) /* nattch; rss is the 15th */
-			bytes += field[14];
-	}
+	for (; (end = strchr(line, '\n')); line = end + 1)
+		bytes += segment_bytes(line);
+	*ret_rest = (size_t)(line - text);
 	return bytes;
 }
 
-static uint64_t detached_segments(const struct holder *holder)
+/* All of them, attached or not. The first line, of names, has none. */
+static uint64_t segments(const struct holder *holder)
 {
+	int fd = openat(holder->proc, "sysvipc/shm", O_RDONLY | O_CLOEXEC);
+	size_t have = 0;
 	char text[4096];
+	uint64_t bytes = 0;
+	ssize_t n;
 
-	return fd_read_text_at(holder->proc, "sysvipc/shm", text, sizeof(text)) > 0 ?
-		       read_segments(text) :
-		       0;
+	while (fd >= 0 && (n = read(fd, text + have, sizeof(text) - 1 - have)) > 0) {
+		size_t rest;
+
+		text[have += (size_t)n] = '\0';
+		bytes += read_segments(text, &rest);
+		have -= rest;
+		memmove(text, text + rest, have);
+	}
+	fd_close(&fd);
+	return bytes;
 }
 
 static uint64_t disk_used(void)
@@ -248,13 +332,14 @@ static uint64_t walk(struct holder *holder, bool memory, bool exact, uint64_t *t
 	uint64_t anonymous = 0, shared = 0, unmapped = 0;
 	bool files = memory && holder->samples % UNMAPPED_EVERY == 0;
 	bool single = holder->runs && !holder->runs->next && !holder->background;
-	ino_t seen[NOT_MANY];
-	size_t seen_count = 0;
 	int fd = openat(holder->proc, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *directory = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *entry;
 
 	*threads = 0;
+	if (any_seen)
+		memset(seen, 0, sizeof(seen));
+	any_seen = false;
 	for (struct run *run = holder->runs; run; run = run->next)
 		run->memory = run->processes = run->cpu_ns = 0;
 	if (!directory) {
@@ -272,7 +357,7 @@ static uint64_t walk(struct holder *holder, bool memory, bool exact, uint64_t *t
 		shared += usage.shared;
 		*threads += usage.threads;
 		if (files)
-			unmapped += memory_files(holder, pid, seen, &seen_count);
+			unmapped += memory_files(holder, &usage);
 		run = single ? holder->runs : sweep_owner(holder, pid);
 		if (!run)
 			continue;
@@ -282,7 +367,7 @@ static uint64_t walk(struct holder *holder, bool memory, bool exact, uint64_t *t
 	}
 	closedir(directory);
 	if (memory)
-		unmapped += disk_used() + (files ? detached_segments(holder) : 0);
+		unmapped += disk_used() + (files ? segments(holder) : 0);
 	if (single && unmapped > shared)
 		holder->runs->memory += unmapped - shared;
 	return anonymous + (unmapped > shared ? unmapped : shared);
@@ -394,12 +479,13 @@ static void end_all(struct holder *holder)
 
 void sample_look(struct holder *holder)
 {
-	uint64_t started = sys_now_ns(), memory = 0, threads = 0, cost, pause;
+	uint64_t busy, memory = 0, threads = 0, cost, pause;
 	bool with_memory, walked;
 
-	if (!any_limit(holder) || started < holder->next_sample)
+	if (!any_limit(holder) || sys_now_ns() < holder->next_sample)
 		return;
 	holder->samples++;
+	busy = sys_clock_ns(CLOCK_PROCESS_CPUTIME_ID);
 	walked = walk_wanted(holder, &with_memory);
 	if (walked)
 		memory = walk(holder, with_memory, false, &threads);
@@ -418,10 +504,10 @@ void sample_look(struct holder *holder)
 		kill_largest(holder, GUEST_TOO_MANY_PROCESSES);
 	if (holder->limits.cpu_ns && guest_used_ns(holder) > holder->limits.cpu_ns)
 		end_all(holder);
-	cost = sys_now_ns() - started;
+	/* not what it took to get a CPU: when there are too few, we have to look */
+	cost = (sys_clock_ns(CLOCK_PROCESS_CPUTIME_ID) - busy) * COST_FACTOR;
 	pause = interval(holder, walked);
-	holder->next_sample =
-		started + cost + (pause > COST_FACTOR * cost ? pause : COST_FACTOR * cost);
+	holder->next_sample = sys_now_ns() + (pause > cost ? pause : cost);
 }
 
 static void end_cpu_time(struct holder *holder, struct run *run, uint64_t cpu_ns)
@@ -440,6 +526,19 @@ static void end_cpu_time(struct holder *holder, struct run *run, uint64_t cpu_ns
 		run->cause = GUEST_CPU_TIME;
 		run->seen |= GUEST_SEEN_BUDGET;
 	}
+}
+
+void sample_rest(struct holder *holder, struct run *run)
+{
+	const struct wire_limits *limits = &holder->limits;
+	uint64_t threads;
+
+	if (run->killed || !(limits->processes || limits->pids_max || run->limits.pids_max))
+		return;
+	walk(holder, false, false, &threads);
+	run->processes++; /* the main process, which is dead */
+	if (run->processes > run->processes_peak)
+		run->processes_peak = run->processes;
 }
 
 void sample_end(struct holder *holder, struct run *run, uint64_t cpu_ns)

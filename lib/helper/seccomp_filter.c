@@ -9,8 +9,8 @@
  * without what they do not get. Every process of a guest has it, the holder too once it is set up.
  *
  *   ENOSYS   foreign system call tables (i386, x32), what is newer than this list, and clone3,
- * whose arguments a filter cannot read: C libraries fall back on clone EPERM    what is of use only
- * against the kernel or the host
+ *            whose arguments a filter cannot read: C libraries fall back on clone
+ *   EPERM    what is of use only against the kernel or the host
  */
 #include <errno.h>
 #include <fcntl.h>

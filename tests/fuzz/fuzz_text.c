@@ -126,6 +126,14 @@ static void process_files(const char *text)
 	(void)parse_pid(text);
 }
 
+static void segments_of(const char *text)
+{
+	size_t rest;
+
+	(void)read_segments(text, &rest);
+	ASSERT(rest <= strlen(text) && !strchr(text + rest, '\n'));
+}
+
 static void id_files(const char *text)
 {
 	const char *path = file_of(text, strlen(text));
@@ -165,7 +173,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		process_files(text);
 		break;
 	case 7:
-		(void)read_segments(text);
+		segments_of(text);
 		break;
 	case 8:
 		id_files(text);

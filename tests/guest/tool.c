@@ -2,11 +2,13 @@
 /* A static program for guests whose rootfs may be empty: `tool VERB [ARGUMENT...]`. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/shm.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -79,8 +81,47 @@ static int hold_memory(size_t megabytes, int count)
 	return count > 0;
 }
 
+static void *hold_in_thread(void *size)
+{
+	char *memory = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (memory == MAP_FAILED)
+		exit(1);
+	memset(memory, 1, (size_t)size);
+	for (;;)
+		pause();
+	return NULL;
+}
+
+/* So many MiB in as many pieces, where no process that is looked at shows them. */
+static void hoard(const char *where, size_t megabytes)
+{
+	const size_t size = 1 << 20;
+	char *piece = calloc(1, size); /* no part of the program: others have to start with little */
+	pthread_t thread;
+
+	if (!piece)
+		exit(1);
+	memset(piece, 1, size);
+	if (strcmp(where, "thread") == 0) { /* of a process whose first thread is dead */
+		if (pthread_create(&thread, NULL, hold_in_thread, (void *)(megabytes << 20)) == 0)
+			pthread_exit(NULL);
+		exit(1);
+	}
+	for (size_t i = 0; i < megabytes; i++) {
+		if (strcmp(where, "memfds") == 0 && write(memfd_create("x", 0), piece, size) < 0)
+			exit(1);
+		if (strcmp(where, "segments") == 0) {
+			char *place = shmat(shmget(IPC_PRIVATE, size, 0600), NULL, 0);
+
+			memcpy(place, piece, size);
+			shmdt(place);
+		}
+	}
+}
+
 /* Have so many children at once; say how many could be made. */
-static int have_children(int count)
+static int have_children(int count, useconds_t pause_us)
 {
 	int made = 0, go[2];
 	char byte;
@@ -100,7 +141,9 @@ static int have_children(int count)
 	}
 	printf("%d\n", made);
 	fflush(stdout);
-	usleep(200000); /* who looks now and then shall see them */
+	usleep(pause_us);
+	if (pause_us == 0)
+		_exit(made < count);
 	close(go[1]);
 	while (wait(NULL) > 0)
 		;
@@ -188,7 +231,9 @@ int main(int argc, char **argv)
 	if (strcmp(verb, "memory") == 0)
 		return hold_memory((size_t)atoi(argv[2]), argc > 3 ? atoi(argv[3]) : 1);
 	if (strcmp(verb, "children") == 0)
-		return have_children(atoi(argv[2]));
+		return have_children(atoi(argv[2]), 200000); /* who looks now and then shall see them */
+	if (strcmp(verb, "brief-children") == 0)
+		return have_children(atoi(argv[2]), 0);
 	if (strcmp(verb, "spin") == 0)
 		return spin(atol(argv[2]), argc > 3 ? atoi(argv[3]) : 1);
 	if (strcmp(verb, "kill") == 0)
@@ -197,6 +242,8 @@ int main(int argc, char **argv)
 		leave_orphans(atoi(argv[2]));
 	else if (strcmp(verb, "storm") == 0)
 		storm();
+	else if (strcmp(verb, "hoard") == 0)
+		hoard(argv[2], (size_t)atoi(argv[3]));
 	else if (strcmp(verb, "stubborn") == 0)
 		be_stubborn();
 	else if (strcmp(verb, "environ") == 0)
