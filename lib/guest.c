@@ -33,8 +33,8 @@
  *
  * Locks: one over the registry of keepers (host/keeper.c), one for each keeper's control groups,
  * one for each guest's limits where they change, one for each spawned command, one for each pool,
- * under which nothing is made and nothing waited for. guest_run() takes none of them: it has a
- * socket of its own to the holder.
+ * under which nothing is made and nothing waited for. guest_run() takes none of them but where
+ * there are control groups: it has a socket of its own to the holder.
  */
 /* clang-format on */
 #include "guest/guest.h"

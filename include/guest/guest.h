@@ -189,8 +189,8 @@ struct guest_config {
 	uint32_t network;     /* GUEST_NETWORK_*; GUEST_NETWORK_NONE */
 	const char *hostname; /* at most 64 bytes; NULL: "guest" */
 	/*
-	 * What the guest may write, /tmp and /dev/shm included; then it gets ENOSPC. 0: 1 GiB or,
-	 * if that is less, half of memory_bytes, which counts it as well and must be larger.
+	 * What the guest may write, /tmp and /dev/shm included; then it gets ENOSPC. 0: 1 GiB. It
+	 * counts against memory_bytes, too: if that is not larger, this becomes half of it.
 	 */
 	uint64_t writable_bytes;
 	uint64_t writable_inodes;	  /* files it may create; 1,048,576 */
@@ -341,14 +341,16 @@ enum {
 	GUEST_TOO_MANY_PROCESSES = 8, /* a fork was refused by pids_max, and it failed; or more were
 					 sampled; killed */
 	GUEST_DISK_FULL = 9, /* it failed, and the guest's writable_bytes or inodes are used up */
-	GUEST_SECCOMP_KILLED = 10, /* SIGSYS: a seccomp filter of the command's own */
+	GUEST_SECCOMP_KILLED = 10, /* SIGSYS: a seccomp filter of the command's own (suspected, as
+				      any process may send that signal) */
 	GUEST_LOST = 11, /* the guest's init process was killed: guest_run() gives -EPIPE */
 };
 
 /* guest_result.seen */
 enum {
 	GUEST_SEEN_OOM = 1 << 0,      /* a process of it was killed for want of memory */
-	GUEST_SEEN_PIDS_MAX = 1 << 1, /* a fork was refused by pids_max */
+	GUEST_SEEN_PIDS_MAX = 1 << 1, /* a fork was refused by pids_max; without a group: it had
+					 that many processes */
 	GUEST_SEEN_DISK_FULL =
 		1 << 2,		    /* at its end writable_bytes or writable_inodes were used up */
 	GUEST_SEEN_BUDGET = 1 << 3, /* the limit that ended it was one of the guest's budgets */
@@ -551,7 +553,7 @@ GUEST_API int guest_info(struct guest *guest, struct guest_info *ret_info, struc
  * says why there can be none; a thread of the pool makes the others, and one more for each that is
  * taken. Everything that `config` points to is copied, rootfs_fd is duplicated, and relative paths
  * stay what they are now. What paths name is looked up for each guest when that is made, not when
- * it is taken; a guest that waits costs memory, two fds, three with a group, and no CPU time.
+ * it is taken; a guest that waits costs memory, three fds, four with a group, and no CPU time.
  * Returns 0, -EINVAL (size; a rootfs that is a pipe), or what guest_init() gives.
  */
 struct guest_pool;

@@ -50,6 +50,8 @@ struct cgroup_limits {
 /* The controllers that these limits need. */
 uint32_t cgroup_limits_need(const struct cgroup_limits *limits);
 
+#define CGROUP_IO_TEXT_MAX 4096
+
 /* Write them into the group `dir`. */
 int cgroup_limits_write(int dir, const struct cgroup_limits *limits, struct guest_error *err);
 
@@ -133,6 +135,18 @@ int cgroup_make(const struct cgroup_tree *tree, int dir, const char *name, struc
 int cgroup_enable(int dir, uint32_t controllers);
 
 /* --- remove.c --- */
+
+/*
+ * SIGKILL for each process in a group, or the first of them. Before Linux 5.14 there is no
+ * cgroup.kill, and that passes over a process whose first thread is dead.
+ */
+void cgroup_kill_each(int dir);
+
+/* Take off what slows down those in a group, and their death: cpu.max and io.max. */
+void cgroup_unthrottle(int dir);
+
+/* The same, of those below it, too. */
+void cgroup_unthrottle_all(int dir);
 
 /*
  * Kill all that is in a group and below it, and remove it. 0, also if it is not there; -EBUSY if

@@ -17,7 +17,6 @@
 
 #define FREEZE_PAUSE_US 500
 #define FREEZE_TIMEOUT_NS 2000000000ULL
-#define IO_LINES_MAX 4096
 
 static bool is_set(uint64_t value)
 {
@@ -130,13 +129,13 @@ int cgroup_parse_io_max(const char *text, char *lines, size_t size, struct guest
 /* The file takes one line at a time. */
 static int write_io_max(int dir, const char *text, struct guest_error *err)
 {
-	cleanup_free char *lines = malloc(IO_LINES_MAX);
+	cleanup_free char *lines = malloc(CGROUP_IO_TEXT_MAX);
 	char *line, *rest = lines;
 	int r;
 
 	if (!lines)
 		return error_make(err, ENOMEM, GUEST_STAGE_MEMORY, "io_max");
-	r = cgroup_parse_io_max(text, lines, IO_LINES_MAX, err);
+	r = cgroup_parse_io_max(text, lines, CGROUP_IO_TEXT_MAX, err);
 	while (r == 0 && (line = strsep(&rest, "\n")))
 		if (*line)
 			r = write_file(dir, "io.max", line, true, err);

@@ -15,19 +15,61 @@
 #define PAUSE_US 500
 #define TIMEOUT_NS 10000000000ULL
 #define NAME_SIZE 256
+#define KILL_TRIES 8 /* of all at once, until they are killed one by one */
+
+static DIR *list(int dir)
+{
+	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+
+	if (!directory)
+		fd_close(&fd);
+	return directory;
+}
+
+void cgroup_unthrottle(int dir)
+{
+	char text[CGROUP_IO_TEXT_MAX], line[96], *at = text;
+
+	(void)fd_write_file_at(dir, "cpu.max", "max");
+	(void)fd_read_text_at(dir, "io.max", text, sizeof(text));
+	for (size_t device; (device = strcspn(at, " ")) < strcspn(at, "\n");) {
+		snprintf(line, sizeof(line), "%.*s rbps=max wbps=max riops=max wiops=max",
+			 (int)device, at);
+		(void)fd_write_file_at(dir, "io.max", line);
+		at += strcspn(at, "\n");
+		at += *at == '\n';
+	}
+}
+
+void cgroup_unthrottle_all(int dir)
+{
+	DIR *directory = list(dir);
+	struct dirent *entry;
+
+	cgroup_unthrottle(dir);
+	while (directory && (entry = readdir(directory))) {
+		int fd = -EBADF;
+
+		if (entry->d_type == DT_DIR && entry->d_name[0] != '.')
+			fd = openat(dir, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (fd >= 0)
+			cgroup_unthrottle(fd);
+		fd_close(&fd);
+	}
+	if (directory)
+		closedir(directory);
+}
 
 /* The name of any group in it; false if there is none. */
 static bool any_below(int dir, char name[NAME_SIZE])
 {
-	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+	DIR *directory = list(dir);
 	struct dirent *entry;
 	bool found = false;
 
-	if (!directory) {
-		fd_close(&fd);
+	if (!directory)
 		return false;
-	}
 	while (!found && (entry = readdir(directory))) {
 		if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
 			continue;
@@ -38,8 +80,7 @@ static bool any_below(int dir, char name[NAME_SIZE])
 	return found;
 }
 
-/* Before Linux 5.14 there is no cgroup.kill. */
-static void kill_each(int dir)
+void cgroup_kill_each(int dir)
 {
 	int fd = openat(dir, "cgroup.procs", O_RDONLY | O_CLOEXEC);
 	char text[4096], *at = text;
@@ -62,14 +103,16 @@ static int remove_until(int parent, const char *name, uint64_t deadline)
 	dir = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
 		return errno == ENOENT ? 0 : -errno;
+	cgroup_unthrottle(dir);
 	while (r == 0 && any_below(dir, below))
 		r = remove_until(dir, below, deadline);
 	/* busy until the killed are gone */
-	while (r == 0 && unlinkat(parent, name, AT_REMOVEDIR) < 0 && errno != ENOENT) {
+	for (int tries = 1; r == 0 && unlinkat(parent, name, AT_REMOVEDIR) < 0 && errno != ENOENT;
+	     tries++) {
 		if (errno != EBUSY || sys_now_ns() >= deadline)
 			r = -errno;
-		else if (fd_write_file_at(dir, "cgroup.kill", "1") < 0)
-			kill_each(dir);
+		else if (fd_write_file_at(dir, "cgroup.kill", "1") < 0 || tries % KILL_TRIES == 0)
+			cgroup_kill_each(dir);
 		usleep(PAUSE_US);
 	}
 	fd_close(&dir);

@@ -31,11 +31,13 @@
 
 #include "base/fd.h"
 #include "base/sys.h"
+#include "cgroup/cgroup.h"
 #include "helper/helper.h"
 
 #define SWEEP_PAUSE_US 100
 /* then they are stuck in the kernel, and die when they leave it */
 #define SWEEP_TIMEOUT_NS 8000000000ULL /* the host waits longer (pump.c) */
+#define GROUP_LOOKS 8 /* at a group that is being killed, until its processes are, one by one */
 #define KEPT_MAX 32
 #define LOOKS 100
 
@@ -45,7 +47,7 @@ static bool sweep_group(const struct run *run, bool *done)
 	uint64_t deadline = sys_now_ns() + SWEEP_TIMEOUT_NS;
 	bool killed = false;
 
-	for (;;) {
+	for (int looks = 1;; looks++) {
 		char text[128];
 
 		(void)fd_read_text_at(run->cgroup, "cgroup.events", text, sizeof(text));
@@ -54,7 +56,11 @@ static bool sweep_group(const struct run *run, bool *done)
 			return true;
 		if (!killed && fd_write_file_at(run->cgroup, "cgroup.kill", "1") < 0)
 			return false;
+		if (!killed)
+			run_tell_killing(run);
 		killed = true;
+		if (looks % GROUP_LOOKS == 0)
+			cgroup_kill_each(run->cgroup);
 		usleep(SWEEP_PAUSE_US);
 	}
 }

@@ -171,6 +171,17 @@ int group_get(struct keeper *keeper, const struct group_wish *wish, struct guest
 	return r;
 }
 
+uint32_t group_controllers(struct keeper *keeper)
+{
+	struct group_tree *group = &keeper->group;
+	uint32_t controllers;
+
+	pthread_mutex_lock(&group->lock);
+	controllers = group->tree.dir >= 0 ? group->tree.controllers : 0;
+	pthread_mutex_unlock(&group->lock);
+	return controllers;
+}
+
 int group_make_guest(struct keeper *keeper, char **ret_path, struct guest_error *err)
 {
 	uint32_t number = __atomic_add_fetch(&keeper->group.made, 1, __ATOMIC_RELAXED);

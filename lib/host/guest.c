@@ -228,6 +228,7 @@ int host_guest_end(struct guest *guest, struct guest_error *err)
 {
 	int r;
 
+	limits_lift_all(guest);
 	/* commands that others wait for may still use the socket: it is closed with the last one */
 	(void)wire_send_plain(guest->socket, WIRE_SHUTDOWN);
 	shutdown(guest->socket, SHUT_RDWR);

@@ -96,6 +96,9 @@ int group_give(struct keeper *keeper, struct guest_error *err);
 /* Make it if it is not there, with these controllers. 0, or -EOPNOTSUPP with the reasons. */
 int group_get(struct keeper *keeper, const struct group_wish *wish, struct guest_error *err);
 
+/* The controllers that it has; 0: it is not there. */
+uint32_t group_controllers(struct keeper *keeper);
+
 /* Make a group for a guest. Its fd, and its directory in ret_path (to be freed). */
 int group_make_guest(struct keeper *keeper, char **ret_path, struct guest_error *err);
 
@@ -166,9 +169,10 @@ struct limits {
 	uint64_t commands; /* groups made in it; atomic */
 	bool best_effort, only_cgroup;
 	uint32_t enabled; /* controllers for groups of commands, and LIMITS_READY; atomic */
-	struct cgroup_limits values;
-	struct wire_limits wire;
-	struct enforcers by;
+	struct cgroup_limits values; /* its io_max: as the group tells them; owned */
+	struct wire_limits wire;     /* what the holder has been told */
+	struct enforcers by;	     /* atomic, each */
+	uint32_t lifted;	     /* runs that end, for which cpu_quota and io_max are off */
 };
 
 /* Those on a command. */
@@ -178,6 +182,7 @@ struct command_limits {
 	uint64_t pids_refused; /* in the guest's group, before it was started */
 	struct enforcers by;
 	uint32_t cpu_time_by;
+	bool lifted; /* its cpu_quota and io_max are off, and so are the guest's */
 };
 
 /* What a guest may use in its life, and has used. All atomic. */
@@ -247,6 +252,9 @@ bool budget_count(uint64_t *used, uint64_t allowed, uint64_t more);
 int limits_init(struct guest *guest, const struct guest_config *config, struct wire_limits *wire,
 		struct guest_error *err);
 
+/* Before all its processes are killed: nothing may hold them up. */
+void limits_lift_all(struct guest *guest);
+
 /* Remove its group; then close it, when nobody uses it any more. */
 void limits_end(struct guest *guest);
 void limits_free(struct guest *guest);
@@ -256,12 +264,16 @@ int limits_set(struct guest *guest, const struct guest_limits *limits, struct gu
 struct group_wish limits_wish(const struct guest_config *config);
 
 /*
- * A command's own limits: its group (fd in *ret_group, or -EBADF), and what is the holder's part.
- * To be ended with limits_end_command().
+ * A command's own limits: its group, and what is the holder's part. To be ended with
+ * limits_end_command().
  */
 int limits_begin_command(struct guest *guest, const struct guest_command *command,
 			 struct command_limits *limits, struct wire_run_limits *wire,
 			 struct guest_error *err);
+
+/* It is being killed: what is throttled takes long to die. Until limits_end_command(), nothing
+ * limits the rates of CPU and I/O of the command, nor of its guest. */
+void limits_lift(struct guest *guest, struct command_limits *limits);
 void limits_end_command(struct guest *guest, struct command_limits *limits);
 
 /* --- mounts.c: what the host contributes to a guest's mounts --- */
@@ -333,6 +345,9 @@ int output_read(struct output *output, const struct guest_command *command);
 
 /* Read all that is there. The same. */
 int output_drain(struct output *output, const struct guest_command *command);
+
+/* Read no more of it. What is in the pipe is cut off. */
+void output_close(struct output *output);
 
 /* A NUL behind the data, which is never NULL then. */
 int output_finish(struct output *output);

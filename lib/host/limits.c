@@ -57,7 +57,7 @@ static bool is_given(uint64_t value)
 static void keep(uint64_t *value, uint64_t next)
 {
 	if (next != GUEST_LIMIT_KEEP)
-		*value = next;
+		__atomic_store_n(value, next, __ATOMIC_RELAXED);
 }
 
 /* The limits in force, after a change. */
@@ -75,26 +75,70 @@ static bool has_io(const struct cgroup_limits *values)
 	return values->io_max && values->io_max[0] != '\0';
 }
 
-/* `enforcer` sees to those of the values that are given. */
-static void enforce(struct enforcers *by, const struct cgroup_limits *values, uint32_t enforcer)
+static void settle(uint32_t *by, uint64_t value, uint32_t enforcer)
 {
-	by->memory = is_given(values->memory) ? enforcer : by->memory;
-	by->memory_high = is_given(values->memory_high) ? enforcer : by->memory_high;
-	by->pids = is_given(values->pids) ? enforcer : by->pids;
-	by->cpu = is_given(values->cpu_quota) ? enforcer : by->cpu;
-	by->cpu_weight = is_given(values->cpu_weight) ? enforcer : by->cpu_weight;
-	by->io = has_io(values) ? enforcer : by->io;
+	if (value != GUEST_LIMIT_KEEP)
+		__atomic_store_n(by, value ? enforcer : GUEST_ENFORCED_NOT, __ATOMIC_RELAXED);
 }
 
-static void remember_group(struct guest *guest, const struct cgroup_limits *values)
+/* `enforcer` sees to those of the values that are not to be kept. */
+static void enforce(struct enforcers *by, const struct cgroup_limits *values, uint32_t enforcer)
+{
+	settle(&by->memory, values->memory, enforcer);
+	settle(&by->memory_high, values->memory_high, enforcer);
+	settle(&by->pids, values->pids, enforcer);
+	settle(&by->cpu, values->cpu_quota, enforcer);
+	settle(&by->cpu_weight, values->cpu_weight, enforcer);
+	settle(&by->io, values->io_max ? has_io(values) : GUEST_LIMIT_KEEP, enforcer);
+}
+
+/* What holds for the guest holds for its commands. */
+static struct enforcers inherit(struct enforcers *from)
+{
+	return (struct enforcers){
+		.memory = __atomic_load_n(&from->memory, __ATOMIC_RELAXED),
+		.memory_high = __atomic_load_n(&from->memory_high, __ATOMIC_RELAXED),
+		.pids = __atomic_load_n(&from->pids, __ATOMIC_RELAXED),
+		.cpu = __atomic_load_n(&from->cpu, __ATOMIC_RELAXED),
+		.cpu_weight = __atomic_load_n(&from->cpu_weight, __ATOMIC_RELAXED),
+		.io = __atomic_load_n(&from->io, __ATOMIC_RELAXED),
+	};
+}
+
+/* All devices' limits, after a change of some. */
+static int remember_io(struct limits *limits, struct guest_error *err)
+{
+	char text[CGROUP_IO_TEXT_MAX] = "";
+	char *copy;
+
+	(void)fd_read_text_at(limits->dir, "io.max", text, sizeof(text));
+	copy = strdup(text);
+	if (!copy)
+		return error_make(err, ENOMEM, GUEST_STAGE_MEMORY, "io_max");
+	free((char *)limits->values.io_max);
+	limits->values.io_max = copy;
+	return 0;
+}
+
+/* They are the group's now, and no longer the holder's. */
+static int remember_group(struct guest *guest, const struct cgroup_limits *values,
+			  struct guest_error *err)
 {
 	struct limits *limits = &guest->limits;
+	struct cgroup_limits now = *values;
+	int r = 0;
 
 	remember(limits, values);
-	limits->by = (struct enforcers){ .io = limits->by.io };
-	enforce(&limits->by, &limits->values, by_group(guest));
-	if (has_io(values))
-		limits->by.io = by_group(guest);
+	if (values->io_max) {
+		r = remember_io(limits, err);
+		now.io_max = limits->values.io_max;
+	}
+	if (values->memory != GUEST_LIMIT_KEEP)
+		limits->wire.memory_bytes = 0;
+	if (values->pids != GUEST_LIMIT_KEEP)
+		limits->wire.pids_max = limits->wire.processes = 0;
+	enforce(&limits->by, &now, by_group(guest));
+	return r;
 }
 
 static bool is_grouped(const struct guest *guest)
@@ -129,9 +173,7 @@ static int set_by_group(struct guest *guest, const struct cgroup_limits *values,
 
 	if (r == 0)
 		r = cgroup_limits_write(guest->limits.dir, values, err);
-	if (r == 0)
-		remember_group(guest, values);
-	return r;
+	return r < 0 ? r : remember_group(guest, values, err);
 }
 
 /*
@@ -146,23 +188,28 @@ static void set_by_holder(struct guest *guest, const struct cgroup_limits *value
 
 	keep(&limits->values.memory, values->memory);
 	keep(&limits->values.pids, values->pids);
-	limits->wire.memory_bytes = limits->values.memory;
-	limits->wire.pids_max = one_id ? 0 : limits->values.pids;
-	limits->wire.processes = limits->values.pids ? limits->values.pids + holder : 0;
-	limits->by.memory = limits->values.memory ? GUEST_ENFORCED_SAMPLED : GUEST_ENFORCED_NOT;
-	limits->by.pids = !limits->values.pids ? GUEST_ENFORCED_NOT :
-			  one_id	       ? GUEST_ENFORCED_RLIMIT :
-						 GUEST_ENFORCED_SAMPLED;
+	if (values->memory != GUEST_LIMIT_KEEP)
+		limits->wire.memory_bytes = values->memory;
+	if (values->pids != GUEST_LIMIT_KEEP) {
+		limits->wire.pids_max = one_id ? 0 : values->pids;
+		limits->wire.processes = values->pids ? values->pids + holder : 0;
+	}
+	settle(&limits->by.memory, values->memory, GUEST_ENFORCED_SAMPLED);
+	settle(&limits->by.pids, values->pids,
+	       one_id ? GUEST_ENFORCED_RLIMIT : GUEST_ENFORCED_SAMPLED);
 }
 
-/* The first of the limits for which there is nothing but a group. */
-static const char *needs_group(const struct cgroup_limits *values)
+/* The first of the limits for which there is nothing but a group, and these controllers do not do.
+ */
+static const char *needs_group(const struct cgroup_limits *values, uint32_t controllers)
 {
-	return is_given(values->cpu_quota)   ? "cpu_quota" :
-	       is_given(values->cpu_weight)  ? "cpu_weight" :
-	       is_given(values->memory_high) ? "memory_high_bytes" :
-	       has_io(values)		     ? "io_max" :
-					       NULL;
+	uint32_t missing = cgroup_limits_need(values) & ~controllers;
+
+	if (missing & CGROUP_CPU)
+		return is_given(values->cpu_quota) ? "cpu_quota" : "cpu_weight";
+	if (missing & CGROUP_MEMORY && is_given(values->memory_high))
+		return "memory_high_bytes";
+	return missing & CGROUP_IO ? "io_max" : NULL;
 }
 
 /* In front of what went wrong with the group. */
@@ -176,45 +223,51 @@ static int refuse(const char *name, struct guest_error *err)
 	return err->code;
 }
 
-/* Go on without a group, or without some controllers of it, if the caller lets us. */
+/* Go on without a group, if the caller lets us. */
 static int accept_no_group(const struct guest *guest, const struct cgroup_limits *values,
 			   struct guest_error *err)
 {
 	const struct limits *limits = &guest->limits;
+	const char *name = needs_group(values, group_controllers(guest->keeper));
 
-	if (!limits->best_effort && needs_group(values))
-		return refuse(needs_group(values), err);
-	if (!limits->best_effort && limits->only_cgroup)
-		return refuse("GUEST_CGROUP", err);
+	if (!name)
+		name = needs_group(values, 0);
+	if (!name && limits->only_cgroup)
+		name = "GUEST_CGROUP";
+	if (name && !limits->best_effort)
+		return refuse(name, err);
 	err->code = 0;
 	return 0;
 }
 
-static void keep_basic(struct cgroup_limits *values)
-{
-	values->cpu_quota = values->cpu_weight = GUEST_LIMIT_KEEP;
-	values->io_max = NULL;
-}
-
-/* Some controllers may be there when others are not. */
+/* With best effort, limits are dropped whose controllers are not there when others are. */
 static int try_group(struct guest *guest, struct group_wish *wish, struct cgroup_limits *values,
 		     struct guest_error *err)
 {
-	uint32_t basic = wish->controllers & BASIC_CONTROLLERS;
+	static const uint32_t without[] = { CGROUP_IO, CGROUP_CPU, CGROUP_CPU | CGROUP_IO };
+	const uint32_t wanted = wish->controllers;
 	struct guest_error first;
 	int r = group_get(guest->keeper, wish, err);
 
-	if (r == 0 || !guest->limits.best_effort || basic == wish->controllers)
+	if (r != -EOPNOTSUPP || !guest->limits.best_effort)
 		return r;
 	first = *err;
-	wish->controllers = basic;
-	r = group_get(guest->keeper, wish, err);
-	if (r < 0) {
-		*err = first;
-		return r;
+	for (size_t i = 0; i < sizeof(without) / sizeof(without[0]); i++) {
+		if ((wanted & without[i]) != without[i] || wanted == without[i])
+			continue;
+		wish->controllers = wanted & ~without[i];
+		r = group_get(guest->keeper, wish, err);
+		if (r < 0)
+			continue;
+		if (without[i] & CGROUP_CPU)
+			values->cpu_quota = values->cpu_weight = GUEST_LIMIT_KEEP;
+		if (without[i] & CGROUP_IO)
+			values->io_max = NULL;
+		err->code = 0;
+		return 0;
 	}
-	keep_basic(values);
-	return 0;
+	*err = first;
+	return err->code;
 }
 
 static int apply(struct guest *guest, struct group_wish *wish, struct cgroup_limits *values,
@@ -260,8 +313,57 @@ void limits_end(struct guest *guest)
 void limits_free(struct guest *guest)
 {
 	fd_close(&guest->limits.dir);
+	free((char *)guest->limits.values.io_max);
+	guest->limits.values.io_max = NULL;
 	free(guest->limits.path);
 	guest->limits.path = NULL;
+}
+
+static bool is_throttled(const struct guest *guest)
+{
+	return is_given(guest->limits.values.cpu_quota) || has_io(&guest->limits.values);
+}
+
+/* The guest's limits on the rate of CPU and I/O, which have been off. */
+static void throttle(struct guest *guest)
+{
+	const struct cgroup_limits values = {
+		.memory = GUEST_LIMIT_KEEP,
+		.memory_high = GUEST_LIMIT_KEEP,
+		.pids = GUEST_LIMIT_KEEP,
+		.cpu_quota = guest->limits.values.cpu_quota,
+		.cpu_weight = GUEST_LIMIT_KEEP,
+		.io_max = guest->limits.values.io_max,
+	};
+
+	(void)cgroup_limits_write(guest->limits.dir, &values,
+				  &(struct guest_error){ .size = sizeof(struct guest_error) });
+}
+
+void limits_lift(struct guest *guest, struct command_limits *limits)
+{
+	if (limits->dir < 0 || limits->lifted)
+		return;
+	limits->lifted = true;
+	cgroup_unthrottle(limits->dir);
+	pthread_mutex_lock(&guest->lock);
+	if (guest->limits.lifted++ == 0 && is_throttled(guest))
+		cgroup_unthrottle(guest->limits.dir);
+	pthread_mutex_unlock(&guest->lock);
+}
+
+static void end_lift(struct guest *guest)
+{
+	pthread_mutex_lock(&guest->lock);
+	if (--guest->limits.lifted == 0 && is_throttled(guest))
+		throttle(guest);
+	pthread_mutex_unlock(&guest->lock);
+}
+
+void limits_lift_all(struct guest *guest)
+{
+	if (is_grouped(guest))
+		cgroup_unthrottle_all(guest->limits.dir);
 }
 
 int limits_set(struct guest *guest, const struct guest_limits *limits, struct guest_error *err)
@@ -275,56 +377,46 @@ int limits_set(struct guest *guest, const struct guest_limits *limits, struct gu
 		.io_max = limits->io_max,
 	};
 	struct group_wish wish = { .controllers = cgroup_limits_need(&values) };
+	struct wire_limits told;
 	struct wire_report report;
 	int r;
 
 	wish.wanted = wish.controllers;
 	pthread_mutex_lock(&guest->lock);
+	told = guest->limits.wire;
+	if (guest->limits.lifted > 0)
+		throttle(guest);
 	r = apply(guest, &wish, &values, err);
-	if (r == 0 && guest->limits.dir < 0)
+	if (r == 0 && memcmp(&told, &guest->limits.wire, sizeof(told)) != 0)
 		r = host_ask(guest, WIRE_ASK_LIMITS, &guest->limits.wire, &report, err);
 	pthread_mutex_unlock(&guest->lock);
 	return r;
 }
 
-/* The guest's group must let those of its commands have the controllers. */
-static int enable(struct guest *guest, uint32_t controllers, struct guest_error *err)
+/* A group for commands of the guest, which then has one itself. */
+static int enable_groups(struct guest *guest, struct cgroup_limits *values, struct guest_error *err)
 {
-	struct cgroup_tree *tree = &guest->keeper->group.tree;
-	struct group_wish wish = { .wanted = true, .controllers = controllers & ~LIMITS_READY };
+	struct group_wish wish = { .wanted = true, .controllers = cgroup_limits_need(values) };
+	uint32_t needed = wish.controllers | LIMITS_READY;
 	int r;
 
-	if ((__atomic_load_n(&guest->limits.enabled, __ATOMIC_ACQUIRE) & controllers) ==
-	    controllers)
+	if ((__atomic_load_n(&guest->limits.enabled, __ATOMIC_ACQUIRE) & needed) == needed)
 		return 0;
 	pthread_mutex_lock(&guest->lock);
-	r = group_get(guest->keeper, &wish, err);
+	r = try_group(guest, &wish, values, err);
+	if (r == 0)
+		r = make_group(guest, err);
 	if (r == 0) {
-		r = cgroup_enable(guest->limits.dir, tree->controllers);
+		wish.controllers = group_controllers(guest->keeper);
+		r = cgroup_enable(guest->limits.dir, wish.controllers);
 		if (r < 0)
 			error_make(err, -r, GUEST_STAGE_CGROUP, "cgroup.subtree_control");
 	}
 	if (r == 0)
-		__atomic_store_n(&guest->limits.enabled, tree->controllers | LIMITS_READY,
+		__atomic_store_n(&guest->limits.enabled, wish.controllers | LIMITS_READY,
 				 __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&guest->lock);
 	return r;
-}
-
-/* A group for commands of the guest, which then has one itself. */
-static int enable_groups(struct guest *guest, uint32_t controllers, struct guest_error *err)
-{
-	struct group_wish wish = { .wanted = true, .controllers = controllers };
-	int r = 0;
-
-	if (!is_grouped(guest)) {
-		pthread_mutex_lock(&guest->lock);
-		r = group_get(guest->keeper, &wish, err);
-		if (r == 0)
-			r = make_group(guest, err);
-		pthread_mutex_unlock(&guest->lock);
-	}
-	return r < 0 ? r : enable(guest, controllers | LIMITS_READY, err);
 }
 
 static int begin_in_group(struct guest *guest, const struct cgroup_limits *values,
@@ -354,29 +446,20 @@ static uint64_t if_given(uint64_t value)
 	return value ? value : GUEST_LIMIT_KEEP;
 }
 
-/* What is left for a group when not all controllers can be had; the holder sees to the rest. */
+/* Its holder sees to it, in a group or not. */
 static int do_without(struct guest *guest, const struct guest_command *command,
 		      struct cgroup_limits *values, struct wire_run_limits *wire,
 		      struct guest_error *err)
 {
-	const struct cgroup_limits keep_all = {
-		GUEST_LIMIT_KEEP, GUEST_LIMIT_KEEP, GUEST_LIMIT_KEEP,
-		GUEST_LIMIT_KEEP, GUEST_LIMIT_KEEP, NULL,
-	};
-	const uint32_t needed = cgroup_limits_need(values), basic = needed & BASIC_CONTROLLERS;
 	int r = accept_no_group(guest, values, err);
 
 	if (r < 0)
 		return r;
-	keep_basic(values);
-	r = basic && basic != needed ? enable_groups(guest, basic, err) : -EOPNOTSUPP;
-	if (r != -EOPNOTSUPP)
-		return r;
-	err->code = 0;
-	*values = keep_all;
+	*values = (struct cgroup_limits){ GUEST_LIMIT_KEEP, GUEST_LIMIT_KEEP, GUEST_LIMIT_KEEP,
+					  GUEST_LIMIT_KEEP, GUEST_LIMIT_KEEP, NULL };
 	wire->memory_bytes = command->memory_bytes;
 	wire->pids_max = command->pids_max;
-	return is_grouped(guest) ? enable_groups(guest, 0, err) : 0;
+	return is_grouped(guest) ? enable_groups(guest, values, err) : 0;
 }
 
 int limits_begin_command(struct guest *guest, const struct guest_command *command,
@@ -391,14 +474,13 @@ int limits_begin_command(struct guest *guest, const struct guest_command *comman
 		.cpu_weight = if_given(command->cpu_weight),
 		.io_max = command->io_max,
 	};
-	uint32_t controllers = cgroup_limits_need(&values);
 	int r = 0;
 
-	*limits = (struct command_limits){ .dir = -EBADF, .by = guest->limits.by };
+	*limits = (struct command_limits){ .dir = -EBADF, .by = inherit(&guest->limits.by) };
 	if (command->cpu_time_ns || guest->budget.cpu_ns)
 		limits->cpu_time_by = GUEST_ENFORCED_SAMPLED;
-	if (controllers || is_grouped(guest)) {
-		r = enable_groups(guest, controllers, err);
+	if (cgroup_limits_need(&values) || is_grouped(guest)) {
+		r = enable_groups(guest, &values, err);
 		if (r == -EOPNOTSUPP)
 			r = do_without(guest, command, &values, wire, err);
 		if (r == 0 && is_grouped(guest))
@@ -415,6 +497,8 @@ void limits_end_command(struct guest *guest, struct command_limits *limits)
 {
 	if (limits->dir < 0)
 		return;
+	if (limits->lifted)
+		end_lift(guest);
 	/* busy only if something was left running in it: then it goes with the guest */
 	(void)unlinkat(guest->limits.dir, limits->name, AT_REMOVEDIR);
 	fd_close(&limits->dir);

@@ -37,6 +37,7 @@ static int take(struct output *output, const struct guest_command *command, size
 {
 	uint64_t limit = command->output_limit_bytes ? command->output_limit_bytes : UINT64_MAX;
 	size_t wanted = n;
+	const char *at;
 
 	if (output->total >= limit)
 		wanted = 0;
@@ -45,15 +46,15 @@ static int take(struct output *output, const struct guest_command *command, size
 	output->total += n;
 	output->over_budget |=
 		!budget_count(&output->budget->output_used, output->budget->output_bytes, n);
-	if (wanted > 0 && command->on_output &&
-	    command->on_output(command->user_data, output->stream, output->data + output->size,
-			       wanted))
-		return OUTPUT_CANCEL;
+	output->truncated |= wanted < n || output->over_budget;
+	at = output->data + output->size;
 	if (!(command->flags & GUEST_NO_CAPTURE))
 		output->size += wanted;
+	if (wanted > 0 && command->on_output &&
+	    command->on_output(command->user_data, output->stream, at, wanted))
+		return OUTPUT_CANCEL;
 	if (wanted == n && !output->over_budget)
 		return OUTPUT_MORE;
-	output->truncated = true;
 	if (output->over_budget)
 		return OUTPUT_OVER;
 	return command->flags & GUEST_TRUNCATE_OUTPUT ? OUTPUT_MORE : OUTPUT_OVER;
@@ -96,6 +97,15 @@ int output_drain(struct output *output, const struct guest_command *command)
 		r = output_read(output, command);
 	} while (r == OUTPUT_MORE && output->total > before && output->total <= end);
 	return r;
+}
+
+void output_close(struct output *output)
+{
+	int left = 0;
+
+	if (output->fd >= 0 && ioctl(output->fd, FIONREAD, &left) == 0 && left > 0)
+		output->truncated = true;
+	fd_close(&output->fd);
 }
 
 int output_finish(struct output *output)

@@ -30,6 +30,7 @@ static void kill_run(struct pump *pump, uint32_t cause, int failure)
 	pump->cause = cause;
 	pump->failure = failure;
 	pump->deadline = sys_now_ns() + KILL_GRACE_NS;
+	limits_lift(pump->guest, &pump->limits);
 	/* this end is a kill, too, and takes no memory */
 	if (wire_send_plain(pump->socket, WIRE_KILL) < 0)
 		shutdown(pump->socket, SHUT_WR);
@@ -40,7 +41,7 @@ static void hang_up(struct pump *pump, uint32_t cause, int failure)
 {
 	kill_run(pump, cause, failure);
 	for (int i = 0; i < 2; i++)
-		fd_close(&pump->outputs[i].fd);
+		output_close(&pump->outputs[i]);
 }
 
 static void judge(struct pump *pump, int event)
@@ -135,6 +136,10 @@ static int take_message(struct pump *pump, struct guest_error *err)
 		return pump->ended.flags & WIRE_ENDED_STUCK ? stuck(pump, err) : 1;
 	}
 	wire_close_fds(fds, count);
+	if (r == WIRE_KILLING) {
+		limits_lift(pump->guest, &pump->limits);
+		return 0;
+	}
 	if (r == WIRE_FAILED && message.failed.header.size == sizeof(message.failed)) {
 		/* it is about to exit; but another process of the guest may have stopped it */
 		r = error_take(err, &message.failed.error);
@@ -225,8 +230,10 @@ static uint32_t find_cause(struct pump *pump, const struct cgroup_usage *usage)
 		return pump->ended.cause;
 	if (usage->oom_kills > 0 && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
 		return GUEST_OOM_KILLED;
-	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS) {
+		pump->seen |= GUEST_SEEN_SUSPECTED; /* or somebody sent it */
 		return GUEST_SECCOMP_KILLED;
+	}
 	if (failed && pump->seen & (GUEST_SEEN_PIDS_MAX | GUEST_SEEN_DISK_FULL)) {
 		pump->seen |= GUEST_SEEN_SUSPECTED;
 		return pump->seen & GUEST_SEEN_PIDS_MAX ? GUEST_TOO_MANY_PROCESSES :
@@ -243,12 +250,14 @@ static uint64_t smaller_limit(uint64_t value, uint64_t limit)
 /* The kernel notes as a peak what it has then refused. */
 static void cap_peaks(const struct pump *pump, struct cgroup_usage *usage)
 {
-	const struct cgroup_limits *guest = &pump->guest->limits.values;
+	struct cgroup_limits *guest = &pump->guest->limits.values;
 	const struct guest_command *command = pump->command;
+	uint64_t memory = __atomic_load_n(&guest->memory, __ATOMIC_RELAXED);
+	uint64_t pids = __atomic_load_n(&guest->pids, __ATOMIC_RELAXED);
 
-	usage->memory_peak = smaller_limit(usage->memory_peak, guest->memory);
+	usage->memory_peak = smaller_limit(usage->memory_peak, memory);
 	usage->memory_peak = smaller_limit(usage->memory_peak, command->memory_bytes);
-	usage->processes_peak = smaller_limit(usage->processes_peak, guest->pids);
+	usage->processes_peak = smaller_limit(usage->processes_peak, pids);
 	usage->processes_peak = smaller_limit(usage->processes_peak, command->pids_max);
 }
 

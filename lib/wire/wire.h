@@ -5,19 +5,25 @@
  * by their offset.
  *
  * On the control socket:
- *   host to helper     START     what the keeper shall be, with its fds
- *   helper to host     KEEPER    the keeper's pidfd (and user namespace)
- *   keeper to host     READY or FAILED    the template is there, or why not
- *   host to keeper     CREATE    a holder to be, with the holder's ends of its guest socket and of
- * a run socket host to helper     JANITOR   instead of START: remove a control group when the host
- * is gone On a guest socket: keeper or holder   READY (with the holder's pidfd) or FAILED host to
- * holder     RUN       a command, with the holder's end of its run socket, if none is free host to
- * holder     ASK       something about the guest, with a socket for the REPORT host to holder
- * SHUTDOWN On a run socket: holder to host     STARTED   the host's ends of the output pipes
- *   command or holder  FAILED    before exec: why not; ENDED comes nevertheless
- *   host to holder     SIGNAL, KILL
- *   holder to host     ENDED     the wait status and usage; everything it started is dead
- *   host to holder     RUN       the next, on the one that the guest was made with
+ *   host to helper       START    what the keeper shall be, with its fds
+ *   helper to host       KEEPER   the keeper's pidfd (and user namespace)
+ *   keeper to host       READY or FAILED: the template is there, or why not
+ *   host to keeper       CREATE   a holder to be, with its ends of a guest and a run socket
+ *   host to helper       JANITOR  instead of START: remove a group when the host is gone
+ *
+ * On a guest socket:
+ *   keeper or holder     READY (with the holder's pidfd) or FAILED
+ *   host to holder       RUN      a command, with an end of a run socket, if none is free
+ *   host to holder       ASK      something about the guest, with a socket for the REPORT
+ *   host to holder       SHUTDOWN
+ *
+ * On a run socket:
+ *   holder to host       STARTED  the host's ends of the output pipes
+ *   command or holder    FAILED   before exec: why not; ENDED comes nevertheless
+ *   host to holder       SIGNAL, KILL
+ *   holder to host       KILLING  its group: the host may take off what slows that down
+ *   holder to host       ENDED    the wait status and usage; everything it started is dead
+ *   host to holder       RUN      the next, on the one that the guest was made with
  *
  * A run has a socket of its own, so that any number of threads run commands in one guest without a
  * lock and without reading each other's answers. The end of any socket means that the other side is
@@ -56,6 +62,7 @@ enum wire_type {
 	WIRE_ASK,
 	WIRE_REPORT,
 	WIRE_SIGNAL,
+	WIRE_KILLING,
 };
 
 struct wire_header {
@@ -101,8 +108,9 @@ struct wire_janitor {
 	uint32_t host_leaf; /* string: one into which the host was moved */
 };
 
-/* READY, SHUTDOWN, KILL; and STARTED with the fds of stdout and stderr, those that are captured:
- * they come with ENDED, if the command wrote only then, and not at all, if it wrote nothing */
+/* READY, SHUTDOWN, KILL, KILLING; and STARTED with the fds of stdout and stderr, those that are
+ * captured: they come with ENDED, if the command wrote only then, and not at all, if it wrote
+ * nothing */
 struct wire_plain {
 	struct wire_header header;
 };

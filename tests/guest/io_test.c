@@ -481,6 +481,8 @@ START_TEST(on_output_hears_while_the_command_runs)
 	ck_assert_uint_eq(result.cause, GUEST_CANCELLED);
 	ck_assert_int_eq(result.term_signal, SIGKILL);
 	ck_assert_str_eq(heard.bytes[0], "first\n");
+	ck_assert_str_eq(result.stdout_data, "first\n");
+	ck_assert_uint_eq(result.truncated, 0);
 	guest_result_clear(&result);
 }
 END_TEST
@@ -499,6 +501,7 @@ START_TEST(on_output_is_not_called_again_once_it_has_cancelled)
 		run(guest, &command, &result);
 		ck_assert_uint_eq(result.cause, GUEST_CANCELLED);
 		ck_assert_int_eq(heard.calls, 3);
+		ck_assert_uint_eq(result.stdout_size + result.stderr_size, result.stdout_bytes + result.stderr_bytes);
 		guest_result_clear(&result);
 	}
 }

@@ -93,6 +93,37 @@ START_TEST(memory_of_many_processes_is_added_up)
 }
 END_TEST
 
+START_TEST(memory_is_found_wherever_it_is)
+{
+	static const char *const places[] = { "thread", "memfds", "segments" };
+	struct guest_command command = command_of(ARGV(TOOL, "hoard", places[_i], "100"));
+	struct guest *guest = guest_with_memory(64 * MIB);
+	struct guest_result result;
+
+	command.timeout_ns = 60 * SECOND;
+	run(guest, &command, &result);
+	EXPECT_CAUSE(result, GUEST_OOM_KILLED);
+	guest_result_clear(&result);
+}
+END_TEST
+
+START_TEST(input_is_not_the_memory_of_who_reads_it)
+{
+	struct guest_command command = command_of(ARGV("sleep", "1"));
+	struct guest *guest = guest_with_memory(32 * MIB);
+	struct guest_result result;
+	char *data = calloc(64, MIB);
+
+	memset(data, 'x', 64 * MIB);
+	command.stdin_data = data;
+	command.stdin_size = 64 * MIB;
+	run(guest, &command, &result);
+	free(data);
+	EXPECT_CAUSE(result, GUEST_EXITED);
+	guest_result_clear(&result);
+}
+END_TEST
+
 START_TEST(memory_limit_of_a_command_is_its_own)
 {
 	struct guest *guest = guest_with_memory(256 * MIB);
@@ -158,6 +189,53 @@ START_TEST(processes_of_one_command_are_limited)
 	ck_assert_uint_ne(result.pids_enforced, GUEST_ENFORCED_NOT);
 	guest_result_clear(&result);
 	expect(guest, ARGV(TOOL, "children", "30"), "30\n");
+}
+END_TEST
+
+START_TEST(processes_are_limited_however_short_they_live)
+{
+	struct guest_config config = config_default();
+	struct guest_result result;
+	struct guest *guest;
+
+	config.pids_max = 20;
+	guest = guest_with_tool_and(config);
+	run_tool(guest, ARGV(TOOL, "brief-children", "40"), &result);
+	EXPECT_CAUSE(result, GUEST_TOO_MANY_PROCESSES);
+	guest_result_clear(&result);
+}
+END_TEST
+
+START_TEST(commands_are_processes_too)
+{
+	enum { LIMIT = 4, COUNT = 12 };
+	struct guest_command command = command_of(ARGV("sleep", "1000"));
+	struct guest_process *processes[COUNT];
+	struct guest_config config = config_default();
+	struct guest_error err = { .size = sizeof(err) };
+	struct guest *guest;
+	int alive = 0;
+
+	config.pids_max = LIMIT;
+	guest = guest_with(&config);
+	for (int i = 0; i < COUNT; i++) {
+		int r = guest_spawn(guest, &command, &processes[i], &err);
+
+		ck_assert_msg(r == 0 || r == -EAGAIN, "%d, %s", r, err.message);
+		if (r < 0)
+			processes[i] = NULL;
+	}
+	usleep(200000); /* for who looks every few milliseconds */
+	for (int i = 0; i < COUNT; i++) {
+		struct guest_result result = { .size = sizeof(result) };
+
+		if (processes[i] && guest_wait(processes[i], 0, &result, NULL) == -ETIMEDOUT)
+			alive++;
+		guest_result_clear(&result);
+		guest_process_free(processes[i]);
+	}
+	ck_assert_int_le(alive, LIMIT);
+	ck_assert_int_ge(alive, 1);
 }
 END_TEST
 
@@ -356,6 +434,33 @@ START_TEST(guest_without_limits_can_be_given_some)
 	expect_cause(guest, ARGV(TOOL, "memory", "80"), GUEST_OOM_KILLED);
 	limits.flags = 1;
 	ck_assert_int_eq(guest_set_limits(guest, &limits, &err), -EINVAL);
+}
+END_TEST
+
+/* The group that there is may have no controller for it. */
+START_TEST(limit_that_is_given_later_holds_in_whatever_group)
+{
+	struct guest_config config = config_default();
+	struct guest_error err = { .size = sizeof(err) };
+	struct guest_limits limits;
+	struct guest *guest;
+	int r;
+
+	config.flags = GUEST_CGROUP | GUEST_BEST_EFFORT;
+	guest = guest_with_tool_and(config);
+	guest_limits_init(&limits, sizeof(limits));
+	limits.memory_bytes = 64 * MIB;
+	limits.pids_max = 20;
+	r = guest_set_limits(guest, &limits, &err);
+	ck_assert_msg(r == 0, "%d, %s", r, err.message);
+	expect_enforced(info_of(guest).memory_enforced);
+	expect_cause(guest, ARGV(TOOL, "memory", "80"), GUEST_OOM_KILLED);
+	expect_cause(guest, ARGV(TOOL, "children", "40"), GUEST_TOO_MANY_PROCESSES);
+	limits.memory_bytes = 256 * MIB;
+	limits.pids_max = 0;
+	ck_assert_int_eq(guest_set_limits(guest, &limits, &err), 0);
+	expect_cause(guest, ARGV(TOOL, "memory", "80"), GUEST_EXITED);
+	expect(guest, ARGV(TOOL, "children", "40"), "40\n");
 }
 END_TEST
 
@@ -632,10 +737,14 @@ static Suite *limits_suite(void)
 
 	tcase_add_test(tcase, memory_is_limited);
 	tcase_add_test(tcase, memory_of_many_processes_is_added_up);
+	tcase_add_loop_test(tcase, memory_is_found_wherever_it_is, 0, 3);
+	tcase_add_test(tcase, input_is_not_the_memory_of_who_reads_it);
 	tcase_add_test(tcase, memory_limit_of_a_command_is_its_own);
 	tcase_add_test(tcase, full_disk_is_no_want_of_memory);
 	tcase_add_test(tcase, processes_are_limited);
 	tcase_add_test(tcase, processes_of_one_command_are_limited);
+	tcase_add_test(tcase, processes_are_limited_however_short_they_live);
+	tcase_add_test(tcase, commands_are_processes_too);
 	tcase_add_test(tcase, fork_bomb_ends_with_its_time_out);
 	tcase_add_test(tcase, cpu_time_is_limited);
 	tcase_add_test(tcase, cpu_quota_holds_or_is_refused);
@@ -643,6 +752,7 @@ static Suite *limits_suite(void)
 			    sizeof(group_limits) / sizeof(group_limits[0]));
 	tcase_add_test(tcase, limits_can_change);
 	tcase_add_test(tcase, guest_without_limits_can_be_given_some);
+	tcase_add_test(tcase, limit_that_is_given_later_holds_in_whatever_group);
 	tcase_add_test(tcase, limits_that_need_a_group_are_refused_without_one);
 	tcase_add_test(tcase, rlimits_of_a_command_hold);
 	tcase_add_test(tcase, many_guests_with_limits);

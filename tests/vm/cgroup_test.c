@@ -29,12 +29,17 @@ static struct guest_info info_of(struct guest *guest)
 	return info;
 }
 
-static uint64_t number_in(const char *group, const char *file)
+static const char *read_group(const char *group, const char *file)
 {
 	char path[PATH_MAX];
 
 	snprintf(path, sizeof(path), "%s/%s", group, file);
-	return strtoull(read_text(path), NULL, 10);
+	return read_text(path);
+}
+
+static uint64_t number_in(const char *group, const char *file)
+{
+	return strtoull(read_group(group, file), NULL, 10);
 }
 
 static struct guest *guest_in_group(struct guest_config config)
@@ -160,6 +165,57 @@ START_TEST(cpu_quota_is_within_ten_percent)
 }
 END_TEST
 
+/* Killed by a time-out; by the holder, for its CPU time; and when its main process has ended. */
+START_TEST(throttled_storm_dies_in_time)
+{
+	static const char *const words[][5] = { { TOOL, "storm" }, { TOOL, "storm" }, { TOOL, "storm", "exit" } };
+	struct guest_command command = command_of(words[_i % 3]);
+	struct guest_config config = config_default();
+	struct guest_result result;
+	struct guest *guest;
+	uint64_t started;
+
+	config.pids_max = 200;
+	if (_i < 3)
+		command.cpu_quota = 20;
+	else
+		config.cpu_quota = 20;
+	guest = guest_in_group(config);
+	if (_i % 3 == 0)
+		command.timeout_ns = 2 * SECOND;
+	if (_i % 3 == 1)
+		command.cpu_time_ns = 40 * MILLISECOND;
+	started = now_ns();
+	run(guest, &command, &result);
+	ck_assert_uint_eq(result.cause, _i % 3 == 0 ? GUEST_TIMED_OUT : _i % 3 == 1 ? GUEST_CPU_TIME : GUEST_EXITED);
+	ck_assert_uint_lt(now_ns() - started, 2 * SECOND + 200 * MILLISECOND * slowness() + 2 * SECOND * (_i % 3 > 0));
+	guest_result_clear(&result);
+	if (_i >= 3)
+		ck_assert_str_eq(read_group(info_of(guest).cgroup, "cpu.max"), "2000 100000\n");
+}
+END_TEST
+
+START_TEST(throttled_guest_is_shut_down_in_time)
+{
+	struct guest_command command = command_of(ARGV(TOOL, "storm"));
+	struct guest_config config = config_default();
+	struct guest_process *process;
+	struct guest *guest;
+	uint64_t started;
+
+	config.pids_max = 200;
+	config.cpu_quota = 10;
+	command.cpu_quota = 10;
+	guest = guest_in_group(config);
+	ck_assert_int_eq(guest_spawn(guest, &command, &process, NULL), 0);
+	sleep(1);
+	started = now_ns();
+	guest_process_free(process);
+	guest_end(guest);
+	ck_assert_uint_lt(now_ns() - started, 200 * MILLISECOND * slowness());
+}
+END_TEST
+
 START_TEST(usage_is_of_all_processes)
 {
 	struct guest_result result;
@@ -179,7 +235,6 @@ START_TEST(other_limits_are_set)
 	struct guest_error err = { .size = sizeof(err) };
 	struct guest_info info;
 	struct guest *guest;
-	char path[PATH_MAX];
 
 	config.cpu_weight = 50;
 	config.memory_high_bytes = 32 * MIB;
@@ -190,8 +245,7 @@ START_TEST(other_limits_are_set)
 	ck_assert_uint_eq(info.io_enforced, GUEST_ENFORCED_CGROUP2);
 	ck_assert_uint_eq(number_in(info.cgroup, "cpu.weight"), 50);
 	ck_assert_uint_eq(number_in(info.cgroup, "memory.high"), 32 * MIB);
-	snprintf(path, sizeof(path), "%s/io.max", info.cgroup);
-	ck_assert_ptr_nonnull(strstr(read_text(path), "rbps=1048576 wbps=max riops=max wiops=10"));
+	ck_assert_ptr_nonnull(strstr(read_group(info.cgroup, "io.max"), "rbps=1048576 wbps=max riops=max wiops=10"));
 	guest_limits_init(&limits, sizeof(limits));
 	limits.cpu_weight = 0;
 	limits.cpu_quota = 1500;
@@ -213,7 +267,7 @@ START_TEST(other_limits_of_a_command_are_set)
 	struct guest *guest = guest_in_group(config_default());
 	struct guest_result result = { .size = sizeof(result) };
 	struct guest_process *process;
-	char group[PATH_MAX], path[PATH_MAX + 16];
+	char group[PATH_MAX];
 
 	command.memory_high_bytes = 32 * MIB;
 	command.cpu_weight = 50;
@@ -223,11 +277,9 @@ START_TEST(other_limits_of_a_command_are_set)
 	ck_assert_uint_eq(number_in(group, "memory.high"), 32 * MIB);
 	ck_assert_uint_eq(number_in(group, "cpu.weight"), 50);
 	ck_assert_uint_eq(number_in(group, "pids.current"), 1);
-	snprintf(path, sizeof(path), "%s/io.max", group);
-	ck_assert_ptr_nonnull(strstr(read_text(path), "rbps=1048576 wbps=max riops=max wiops=10"));
+	ck_assert_ptr_nonnull(strstr(read_group(group, "io.max"), "rbps=1048576 wbps=max riops=max wiops=10"));
 	/* they are not the guest's */
-	snprintf(path, sizeof(path), "%s/memory.high", info_of(guest).cgroup);
-	ck_assert_str_eq(read_text(path), "max\n");
+	ck_assert_str_eq(read_group(info_of(guest).cgroup, "memory.high"), "max\n");
 	ck_assert_int_eq(guest_cancel(process, NULL), 0);
 	ck_assert_int_eq(guest_wait(process, UINT64_MAX, &result, NULL), 0);
 	ck_assert_uint_eq(result.memory_high_enforced, GUEST_ENFORCED_CGROUP2);
@@ -376,11 +428,17 @@ START_TEST(host_moves_only_if_it_may)
 	ck_assert_int_eq(init_fails(&config, &err), -EOPNOTSUPP);
 	ck_assert_int_eq(err.stage, GUEST_STAGE_LIMITS);
 	ck_assert_ptr_nonnull(strstr(err.message, "has processes of its own"));
+	/* moving does not help while others are there */
+	config.flags |= GUEST_MOVE_HOST;
+	ck_assert_int_eq(init_fails(&config, &err), -EOPNOTSUPP);
+	ck_assert_ptr_nonnull(strstr(err.message, "has other processes"));
+	ck_assert_ptr_nonnull(strstr(read_text("/proc/self/cgroup"), "/ci/run\n"));
+	ck_assert_int_ne(access(TOP "/ci/run/libguest-host", F_OK), 0);
+	guest_trim(NULL); /* a keeper remembers that there can be no groups */
 	/* all of the group's other processes must be out of the way: there are none but ours and the shells' */
 	on_host("mkdir -p " TOP "/ci/run/others && for p in $(cat " TOP "/ci/run/cgroup.procs); do "
 		"echo $p >" TOP "/ci/run/others/cgroup.procs 2>/dev/null; done; true");
 	on_host("echo $PPID >" TOP "/ci/run/cgroup.procs");
-	config.flags |= GUEST_MOVE_HOST;
 	guest = guest_with(&config);
 	ck_assert_ptr_nonnull(strstr(info_of(guest).cgroup, "/ci/run/libguest-"));
 	ck_assert_ptr_nonnull(strstr(read_text("/proc/self/cgroup"), "/ci/run/libguest-host"));
@@ -425,6 +483,8 @@ static Suite *cgroup_suite(void)
 	tcase_add_test(tcase, full_disk_is_no_oom_kill);
 	tcase_add_test(tcase, process_limit_is_exact);
 	tcase_add_test(tcase, cpu_quota_is_within_ten_percent);
+	tcase_add_loop_test(tcase, throttled_storm_dies_in_time, 0, 6);
+	tcase_add_test(tcase, throttled_guest_is_shut_down_in_time);
 	tcase_add_test(tcase, usage_is_of_all_processes);
 	tcase_add_test(tcase, other_limits_are_set);
 	tcase_add_test(tcase, other_limits_of_a_command_are_set);

@@ -162,7 +162,9 @@ class Guest(Handle):
         cpu_weight: Optional[int] = None,
         io_max: Optional[str] = None,
     ) -> None:
-        """Change limits of the guest while it runs. None leaves a limit as it is, 0 or "" lifts it.
+        """Change limits of the guest while it runs. None leaves a limit as it is, 0 lifts it.
+
+        A line of io_max changes what it names; the word max lifts that: "/dev/sda wbps=max".
 
         Where the guest has a group, they hold at once, for all commands, and memory_bytes below
         what is in use kills. A guest without one that is given its first limit gets one for the
