@@ -30,6 +30,17 @@ static union {
 	char bytes[WIRE_MAX];
 } message;
 
+/* A host that the kernel shall not kill for want of memory (proc(5)) would have guests that it
+ * cannot: those of a control group whose limit they have met could then not even be ended so. */
+static void be_no_exception(void)
+{
+	char text[16];
+
+	if (fd_read_text_at(AT_FDCWD, "/proc/self/oom_score_adj", text, sizeof(text)) > 0 &&
+	    text[0] == '-')
+		(void)fd_write_file_at(AT_FDCWD, "/proc/self/oom_score_adj", "0");
+}
+
 /*
  * The host may have given us anything: its stdio (which nobody shall wait for), fds, blocked or
  * ignored signals, an odd umask. Signals stay blocked in keepers and holders, which read them from
@@ -59,6 +70,7 @@ static int normalise(void)
 	fcntl(HELPER_CONTROL_FD, F_SETFD, FD_CLOEXEC);
 	r = sys_close_range(HELPER_CONTROL_FD + 1, ~0U, 0) < 0 ? -errno : 0;
 	umask(022);
+	be_no_exception();
 	for (size_t i = 0; i < sizeof(raised) / sizeof(raised[0]); i++) {
 		struct rlimit limit;
 

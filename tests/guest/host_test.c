@@ -211,6 +211,19 @@ START_TEST(limit_on_files_is_an_error_and_no_signal)
 }
 END_TEST
 
+/* Each test has a process, and a keeper, of its own. */
+START_TEST(host_that_is_never_killed_for_memory_has_guests_that_are)
+{
+	FILE *file = fopen("/proc/self/oom_score_adj", "w");
+
+	if (!file || fputs("-700", file) < 0 || fclose(file) != 0) {
+		printf("NOTE oom_score_adj: only root may lower it\n");
+		return;
+	}
+	expect_shell(guest_with(NULL), "cat /proc/self/oom_score_adj", "0\n");
+}
+END_TEST
+
 START_TEST(umask_of_the_host_does_not_matter)
 {
 	mode_t before = umask(0777);
@@ -482,6 +495,7 @@ static Suite *make(void)
 	tcase_add_test(tcase, fds_above_fd_setsize_work);
 	tcase = suite_case(suite, "state", 60);
 	tcase_add_test(tcase, limit_on_files_is_an_error_and_no_signal);
+	tcase_add_test(tcase, host_that_is_never_killed_for_memory_has_guests_that_are);
 	tcase_add_test(tcase, umask_of_the_host_does_not_matter);
 	tcase_add_test(tcase, host_with_much_memory_works);
 	tcase_add_test(tcase, working_directory_of_the_host_does_not_matter);
