@@ -17,6 +17,8 @@
 #include "base/thread.h"
 #include "host/host.h"
 
+#define ANNOUNCE_TRIES 10 /* somebody waits for it who would wait for ever */
+
 struct guest_process {
 	uint64_t owner; /* host_process() of who made it */
 	struct guest *guest;
@@ -35,7 +37,9 @@ static void announce(int eventfd)
 {
 	const uint64_t one = 1;
 
-	(void)!write(eventfd, &one, sizeof(one));
+	for (int tries = 0; tries < ANNOUNCE_TRIES; tries++)
+		if (write(eventfd, &one, sizeof(one)) > 0 || errno == EAGAIN)
+			return;
 }
 
 static void *pump_thread(void *argument)

@@ -96,6 +96,13 @@ static struct guest *make(struct life *life, bool may_fail)
 	config.mounts_count = sizeof(mounts) / sizeof(mounts[0]);
 	config.capabilities = "cap_chown,cap_kill=ep";
 	config.hostname = "tortured";
+	if (life->scene.limits) {
+		config.flags = GUEST_CGROUP | GUEST_BEST_EFFORT;
+		config.memory_bytes = 256 << 20;
+		config.pids_max = 100;
+		config.cpu_weight = 50;
+		config.budget_cpu_ns = 1000 * SECOND;
+	}
 	call = begin(life, may_fail, "guest_init");
 	r = guest_init(&guest, &config, &call.err);
 	end(&call, r);
@@ -223,18 +230,81 @@ static int run_nothing(struct life *life, bool may_fail, struct guest *guest)
 	return 0;
 }
 
+static int change_limits(struct life *life, bool may_fail, struct guest *guest)
+{
+	struct guest_info info = { .size = sizeof(info) };
+	struct guest_limits limits;
+	struct call call;
+	int r;
+
+	guest_limits_init(&limits, sizeof(limits));
+	limits.memory_bytes = 200 << 20;
+	limits.pids_max = 100;
+	call = begin(life, may_fail, "guest_set_limits");
+	r = guest_set_limits(guest, &limits, &call.err);
+	end(&call, r);
+	if (r < 0)
+		return r;
+	call = begin(life, may_fail, "guest_info");
+	r = guest_info(guest, &info, &call.err);
+	end(&call, r);
+	if (r == 0 && (info.memory_bytes != 200 << 20 || info.memory_enforced == GUEST_ENFORCED_NOT ||
+		       info.pids_enforced == GUEST_ENFORCED_NOT))
+		life_end(life, "limits are %d bytes, by %s, and processes by %s", (int)info.memory_bytes,
+			 guest_enforcer_name(info.memory_enforced), guest_enforcer_name(info.pids_enforced));
+	return r;
+}
+
 /* These say that the guest is lost; after any other error it must be in order. */
 static bool is_lost(int r)
 {
 	return r == -EPIPE || r == -EIO || r == -ETIMEDOUT;
 }
 
+/* With limits of its own, on a guest that is paused meanwhile. */
+static int spawn_one(struct life *life, bool may_fail, struct guest *guest)
+{
+	struct guest_command command = command_of(ARGV(WITNESS, "sleep"));
+	struct guest_result result = { .size = sizeof(result) };
+	struct guest_process *process = NULL;
+	struct call call;
+	int r, paused;
+
+	command.memory_bytes = 64 << 20;
+	command.pids_max = 50;
+	command.cpu_quota = 500;
+	call = begin(life, may_fail, "guest_spawn");
+	r = guest_spawn(guest, &command, &process, &call.err);
+	end(&call, r);
+	if (r < 0)
+		return r;
+	call = begin(life, may_fail, "guest_pause");
+	paused = guest_pause(guest, &call.err);
+	end(&call, paused);
+	call = begin(life, false, "guest_resume");
+	call.expected = -EPIPE;
+	end(&call, guest_resume(guest, &call.err));
+	call = begin(life, may_fail, "guest_cancel");
+	call.expected = -ESRCH; /* it may have been killed */
+	r = guest_cancel(process, &call.err);
+	end(&call, r);
+	call = begin(life, may_fail, "guest_wait");
+	r = guest_wait(process, r == 0 || r == -ESRCH ? UINT64_MAX : 0, &result, &call.err);
+	end(&call, r);
+	if (r == 0 && result.cause != GUEST_CANCELLED && !was_killed(life, &result))
+		life_end(life, "a cancelled command: %s", guest_cause_name(result.cause));
+	guest_result_clear(&result);
+	guest_process_free(process);
+	return is_lost(paused) ? paused : r == -ETIMEDOUT ? 0 : r;
+}
+
 static void use(struct life *life, bool may_fail, struct guest *guest)
 {
-	int (*const uses[])(struct life *, bool, struct guest *) = { hear_witness, wait_in_vain, run_nothing };
+	int (*const uses[])(struct life *, bool, struct guest *) = { hear_witness, wait_in_vain, run_nothing,
+								     change_limits, spawn_one };
 	bool lost = false;
 
-	for (size_t i = 0; i < sizeof(uses) / sizeof(uses[0]); i++) {
+	for (size_t i = 0; i < (life->scene.limits ? 5 : 3); i++) {
 		int r = uses[i](life, may_fail, guest);
 
 		lost |= is_lost(r);

@@ -20,6 +20,7 @@ struct life_scene {
 	bool is_directory;	 /* that is not unpacked */
 	bool without_stdio;
 	bool doctor; /* guest_doctor(), and no guest */
+	bool limits; /* on the guest and its commands, which are spawned, too */
 };
 
 /* What a life shares with the test. */

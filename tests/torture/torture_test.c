@@ -79,10 +79,25 @@ static struct life_scene scene_of(const char *name)
 	return scene;
 }
 
+/* The library does it when it looks for control groups, and keeps it. */
+static void load_libsystemd(void)
+{
+	(void)dlopen("libsystemd.so.0", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+}
+
+static struct life_scene limits_scene(void)
+{
+	struct life_scene scene = scene_of("directory");
+
+	load_libsystemd();
+	scene.name = "limits";
+	scene.limits = true;
+	return scene;
+}
+
 static struct life_scene doctor_scene(void)
 {
-	/* which the library loads when it looks for control groups, and keeps */
-	(void)dlopen("libsystemd.so.0", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+	load_libsystemd();
 	return (struct life_scene){ .name = "doctor", .doctor = true };
 }
 
@@ -133,6 +148,12 @@ END_TEST
 START_TEST(failing_allocations_with_an_archive)
 {
 	fail_allocations_of(scene_of("archive"), 1);
+}
+END_TEST
+
+START_TEST(failing_allocations_with_limits)
+{
+	fail_allocations_of(limits_scene(), want_all() ? 1 : 4);
 }
 END_TEST
 
@@ -226,6 +247,12 @@ END_TEST
 START_TEST(failing_system_calls_with_the_embedded_rootfs)
 {
 	fail_system_calls_of(scene_of("embedded"));
+}
+END_TEST
+
+START_TEST(failing_system_calls_with_limits)
+{
+	fail_system_calls_of(limits_scene());
 }
 END_TEST
 
@@ -426,12 +453,14 @@ static Suite *make(void)
 
 	tcase_add_test(tcase, failing_allocations_with_a_directory);
 	tcase_add_test(tcase, failing_allocations_with_an_archive);
+	tcase_add_test(tcase, failing_allocations_with_limits);
 	tcase_add_test(tcase, failing_allocations_of_the_doctor);
 	tcase = suite_case(suite, "system calls", TIMEOUT);
 	tcase_add_test(tcase, failing_system_calls_with_a_directory);
 	tcase_add_test(tcase, failing_system_calls_with_an_archive);
 	tcase_add_test(tcase, failing_system_calls_without_stdio);
 	tcase_add_test(tcase, failing_system_calls_with_the_embedded_rootfs);
+	tcase_add_test(tcase, failing_system_calls_with_limits);
 	tcase_add_test(tcase, failing_system_calls_of_the_doctor);
 	tcase = suite_case(suite, "odd hosts", TIMEOUT);
 	tcase_add_test(tcase, few_fds);
