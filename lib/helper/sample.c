@@ -176,9 +176,11 @@ static bool look_at(const struct holder *holder, pid_t pid, bool memory, bool ex
 	if (fd_read_text_at(holder->proc, path, text, sizeof(text)) <= 0)
 		return false;
 	read_stat(text, usage);
-	if (!memory || (exact && shares_memory(usage, pid)))
+	if (!memory)
 		return true;
 	find_place(holder, pid, usage);
+	if (exact && shares_memory(usage, pid))
+		return true;
 	snprintf(path, sizeof(path), "%s/smaps_rollup", usage->place);
 	if (exact && fd_read_text_at(holder->proc, path, text, sizeof(text)) > 0) {
 		usage->anonymous = kilobytes(text, "Pss_Anon:") + kilobytes(text, "SwapPss:");
