@@ -138,6 +138,8 @@ static void limit_processes(struct holder *holder)
 {
 	struct rlimit limit;
 
+	if (holder->many_ids && holder->uid) /* those of commands are counted by themselves */
+		return;
 	if (getrlimit(RLIMIT_NPROC, &limit) < 0)
 		return;
 	if (!holder->processes)

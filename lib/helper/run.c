@@ -394,11 +394,12 @@ void run_kill(struct holder *holder, struct run *run, uint32_t cause)
 		return;
 	run->killed = true;
 	run->cause = cause;
-	holder->next_release = sys_now_ns() + RELEASE_DELAY_NS;
+	if (holder->next_release < sys_now_ns())
+		holder->next_release = sys_now_ns() + RELEASE_DELAY_NS;
+	if (run->cgroup >= 0)
+		run_tell_killing(run);
 	if (run->cgroup >= 0 && fd_write_file_at(run->cgroup, "cgroup.kill", "1") == 0) {
 		kill(run->pid, SIGKILL); /* if its first thread is dead, it is still there */
-		if (cause)
-			run_tell_killing(run);
 		return;
 	}
 	if (holder->runs == run && !run->next && !holder->background) {

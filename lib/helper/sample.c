@@ -166,10 +166,37 @@ static bool shares_memory(const struct usage *usage, pid_t pid)
 	return usage->parent > 1 && syscall(SYS_kcmp, pid, usage->parent, KCMP_VM, 0, 0) == 0;
 }
 
+/* The shares of a process in the memory that it uses; none if that is not told. */
+static bool read_shares(const struct holder *holder, struct usage *usage)
+{
+	char path[64], text[2048];
+
+	snprintf(path, sizeof(path), "%s/smaps_rollup", usage->place);
+	if (fd_read_text_at(holder->proc, path, text, sizeof(text)) <= 0)
+		return false;
+	usage->anonymous = kilobytes(text, "Pss_Anon:") + kilobytes(text, "SwapPss:");
+	usage->shared = kilobytes(text, "Pss_Shmem:");
+	return true;
+}
+
+/* All that it has resident. A long list of groups may come before that, which only makes it slower.
+ */
+static void read_resident(const struct holder *holder, struct usage *usage)
+{
+	char path[64], text[2048];
+
+	snprintf(path, sizeof(path), "%s/status", usage->place);
+	(void)fd_read_text_at(holder->proc, path, text, sizeof(text));
+	if (!strstr(text, "VmSwap:") && read_shares(holder, usage))
+		return;
+	usage->anonymous = kilobytes(text, "RssAnon:") + kilobytes(text, "VmSwap:");
+	usage->shared = kilobytes(text, "RssShmem:");
+}
+
 static bool look_at(const struct holder *holder, pid_t pid, bool memory, bool exact,
 		    struct usage *usage)
 {
-	char path[64], text[2048];
+	char path[32], text[1024];
 
 	*usage = (struct usage){ 0 };
 	snprintf(path, sizeof(path), "%d/stat", pid);
@@ -179,18 +206,11 @@ static bool look_at(const struct holder *holder, pid_t pid, bool memory, bool ex
 	if (!memory)
 		return true;
 	find_place(holder, pid, usage);
-	if (exact && shares_memory(usage, pid))
+	/* of two whose first threads are dead kcmp(2) says that they share what they do not have */
+	if (exact && !usage->is_zombie && shares_memory(usage, pid))
 		return true;
-	snprintf(path, sizeof(path), "%s/smaps_rollup", usage->place);
-	if (exact && fd_read_text_at(holder->proc, path, text, sizeof(text)) > 0) {
-		usage->anonymous = kilobytes(text, "Pss_Anon:") + kilobytes(text, "SwapPss:");
-		usage->shared = kilobytes(text, "Pss_Shmem:");
-		return true;
-	}
-	snprintf(path, sizeof(path), "%s/status", usage->place);
-	(void)fd_read_text_at(holder->proc, path, text, sizeof(text));
-	usage->anonymous = kilobytes(text, "RssAnon:") + kilobytes(text, "VmSwap:");
-	usage->shared = kilobytes(text, "RssShmem:");
+	if (!exact || !read_shares(holder, usage))
+		read_resident(holder, usage);
 	return true;
 }
 
@@ -546,13 +566,14 @@ void sample_rest(struct holder *holder, struct run *run)
 void sample_end(struct holder *holder, struct run *run, uint64_t cpu_ns)
 {
 	uint64_t processes = holder->limits.processes;
+	bool with_us = !holder->many_ids || !holder->uid; /* limits.c of the host */
 
 	if (run->limits.cpu_ns || holder->limits.cpu_ns)
 		end_cpu_time(holder, run, cpu_ns);
 	if (run->cause == GUEST_OOM_KILLED)
 		run->seen |= GUEST_SEEN_OOM;
 	/* the kernel does not tell of forks that RLIMIT_NPROC has refused */
-	if (processes && run->processes_peak + 1 >= processes)
+	if (processes && run->processes_peak + with_us >= processes)
 		run->seen |= GUEST_SEEN_PIDS_MAX;
 	if (sample_disk_is_full())
 		run->seen |= GUEST_SEEN_DISK_FULL;

@@ -54,10 +54,10 @@ static bool sweep_group(const struct run *run, bool *done)
 		*done = strstr(text, "populated 0");
 		if (*done || (killed && sys_now_ns() >= deadline))
 			return true;
-		if (!killed && fd_write_file_at(run->cgroup, "cgroup.kill", "1") < 0)
-			return false;
 		if (!killed)
 			run_tell_killing(run);
+		if (!killed && fd_write_file_at(run->cgroup, "cgroup.kill", "1") < 0)
+			return false;
 		killed = true;
 		if (looks % GROUP_LOOKS == 0)
 			cgroup_kill_each(run->cgroup);

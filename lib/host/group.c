@@ -129,8 +129,9 @@ static int make(struct group_tree *group, const struct group_wish *wish, pid_t f
 
 void group_undo(struct group_tree *group)
 {
-	cgroup_tree_remove(&group->tree);
+	/* which removes the tree, too, and would be in the way of this process's return */
 	end_janitor(group);
+	cgroup_tree_remove(&group->tree);
 }
 
 /* With the lock held. */

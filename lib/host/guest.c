@@ -201,6 +201,7 @@ int host_guest_create(struct guest **ret_guest, const struct guest_config *confi
 	guest->writable_inodes = config->writable_inodes;
 	guest->socket = guest->idle = guest->pidfd = guest->limits.dir = -EBADF;
 	pthread_mutex_init(&guest->lock, NULL);
+	pthread_mutex_init(&guest->rates, NULL);
 	r = create(guest, config, err);
 	/* a second time, if the keeper had been killed or was older than a mount */
 	if (r == -EPIPE || r == -ESTALE)
@@ -220,6 +221,7 @@ void host_guest_put(struct guest *guest)
 	fd_close(&guest->idle);
 	fd_close(&guest->pidfd);
 	limits_free(guest);
+	pthread_mutex_destroy(&guest->rates);
 	pthread_mutex_destroy(&guest->lock);
 	free(guest);
 }

@@ -169,10 +169,10 @@ struct limits {
 	uint64_t commands; /* groups made in it; atomic */
 	bool best_effort, only_cgroup;
 	uint32_t enabled; /* controllers for groups of commands, and LIMITS_READY; atomic */
-	struct cgroup_limits values; /* its io_max: as the group tells them; owned */
-	struct wire_limits wire;     /* what the holder has been told */
-	struct enforcers by;	     /* atomic, each */
-	uint32_t lifted;	     /* runs that end, for which cpu_quota and io_max are off */
+	struct cgroup_limits values;   /* its io_max: as the group tells them; owned */
+	struct wire_limits wire, told; /* what the holder shall see to, and has been told */
+	struct enforcers by;	       /* atomic, each */
+	uint32_t lifted; /* by guest->rates: runs that end; cpu_quota and io_max are off */
 };
 
 /* Those on a command. */
@@ -206,7 +206,8 @@ struct guest {
 	uint64_t made_at; /* CLOCK_MONOTONIC */
 	uint64_t writable_bytes, writable_inodes;
 	struct budget budget;
-	pthread_mutex_t lock; /* of what follows, where it is changed */
+	pthread_mutex_t lock;  /* of what follows, where it is changed */
+	pthread_mutex_t rates; /* of limits.lifted, and what that is about; taken after `lock` */
 	struct limits limits;
 };
 

@@ -16,8 +16,6 @@
 #include "base/error.h"
 #include "host/host.h"
 
-#define BASIC_CONTROLLERS (CGROUP_MEMORY | CGROUP_PIDS)
-
 static struct cgroup_limits values_of(const struct guest_config *config)
 {
 	return (struct cgroup_limits){
@@ -108,13 +106,14 @@ static struct enforcers inherit(struct enforcers *from)
 /* All devices' limits, after a change of some. */
 static int remember_io(struct limits *limits, struct guest_error *err)
 {
-	char text[CGROUP_IO_TEXT_MAX] = "";
-	char *copy;
+	char text[CGROUP_IO_TEXT_MAX];
+	int r = fd_read_text_at(limits->dir, "io.max", text, sizeof(text));
+	char *copy = strdup(text);
 
-	(void)fd_read_text_at(limits->dir, "io.max", text, sizeof(text));
-	copy = strdup(text);
-	if (!copy)
-		return error_make(err, ENOMEM, GUEST_STAGE_MEMORY, "io_max");
+	if (!copy || (r < 0 && r != -ENOENT)) {
+		free(copy);
+		return error_make(err, copy ? -r : ENOMEM, GUEST_STAGE_LIMITS, "io.max");
+	}
 	free((char *)limits->values.io_max);
 	limits->values.io_max = copy;
 	return 0;
@@ -300,7 +299,7 @@ int limits_init(struct guest *guest, const struct guest_config *config, struct w
 	};
 	r = wish.wanted ? apply(guest, &wish, &values, err) : 0;
 	if (r == 0)
-		*wire = guest->limits.wire;
+		*wire = guest->limits.told = guest->limits.wire;
 	return r;
 }
 
@@ -324,20 +323,30 @@ static bool is_throttled(const struct guest *guest)
 	return is_given(guest->limits.values.cpu_quota) || has_io(&guest->limits.values);
 }
 
-/* The guest's limits on the rate of CPU and I/O, which have been off. */
+/* The guest's limits on the rates of CPU and I/O, on again. */
 static void throttle(struct guest *guest)
 {
+	struct limits *limits = &guest->limits;
 	const struct cgroup_limits values = {
 		.memory = GUEST_LIMIT_KEEP,
 		.memory_high = GUEST_LIMIT_KEEP,
 		.pids = GUEST_LIMIT_KEEP,
-		.cpu_quota = guest->limits.values.cpu_quota,
+		.cpu_quota = limits->values.cpu_quota,
 		.cpu_weight = GUEST_LIMIT_KEEP,
-		.io_max = guest->limits.values.io_max,
+		.io_max = limits->values.io_max,
 	};
+	struct guest_error err = { .size = sizeof(err) };
 
-	(void)cgroup_limits_write(guest->limits.dir, &values,
-				  &(struct guest_error){ .size = sizeof(struct guest_error) });
+	if (!is_throttled(guest) || cgroup_limits_write(limits->dir, &values, &err) == 0)
+		return;
+	settle(&limits->by.cpu, 0, GUEST_ENFORCED_NOT); /* at least it is told */
+	settle(&limits->by.io, 0, GUEST_ENFORCED_NOT);
+}
+
+static void unthrottle(struct guest *guest)
+{
+	if (is_throttled(guest))
+		cgroup_unthrottle(guest->limits.dir);
 }
 
 void limits_lift(struct guest *guest, struct command_limits *limits)
@@ -346,24 +355,44 @@ void limits_lift(struct guest *guest, struct command_limits *limits)
 		return;
 	limits->lifted = true;
 	cgroup_unthrottle(limits->dir);
-	pthread_mutex_lock(&guest->lock);
-	if (guest->limits.lifted++ == 0 && is_throttled(guest))
-		cgroup_unthrottle(guest->limits.dir);
-	pthread_mutex_unlock(&guest->lock);
+	pthread_mutex_lock(&guest->rates);
+	if (guest->limits.lifted++ == 0)
+		unthrottle(guest);
+	pthread_mutex_unlock(&guest->rates);
 }
 
 static void end_lift(struct guest *guest)
 {
-	pthread_mutex_lock(&guest->lock);
-	if (--guest->limits.lifted == 0 && is_throttled(guest))
+	pthread_mutex_lock(&guest->rates);
+	if (--guest->limits.lifted == 0)
 		throttle(guest);
-	pthread_mutex_unlock(&guest->lock);
+	pthread_mutex_unlock(&guest->rates);
 }
 
 void limits_lift_all(struct guest *guest)
 {
-	if (is_grouped(guest))
-		cgroup_unthrottle_all(guest->limits.dir);
+	if (!is_grouped(guest))
+		return;
+	pthread_mutex_lock(&guest->rates);
+	guest->limits.lifted++; /* for ever */
+	cgroup_unthrottle_all(guest->limits.dir);
+	pthread_mutex_unlock(&guest->rates);
+}
+
+/* While runs are being killed, the rates stay off. */
+static int change(struct guest *guest, struct group_wish *wish, struct cgroup_limits *values,
+		  struct guest_error *err)
+{
+	int r;
+
+	pthread_mutex_lock(&guest->rates);
+	if (guest->limits.lifted > 0)
+		throttle(guest);
+	r = apply(guest, wish, values, err);
+	if (guest->limits.lifted > 0)
+		unthrottle(guest);
+	pthread_mutex_unlock(&guest->rates);
+	return r;
 }
 
 int limits_set(struct guest *guest, const struct guest_limits *limits, struct guest_error *err)
@@ -377,18 +406,18 @@ int limits_set(struct guest *guest, const struct guest_limits *limits, struct gu
 		.io_max = limits->io_max,
 	};
 	struct group_wish wish = { .controllers = cgroup_limits_need(&values) };
-	struct wire_limits told;
+	struct wire_limits *wire = &guest->limits.wire;
 	struct wire_report report;
 	int r;
 
 	wish.wanted = wish.controllers;
 	pthread_mutex_lock(&guest->lock);
-	told = guest->limits.wire;
-	if (guest->limits.lifted > 0)
-		throttle(guest);
-	r = apply(guest, &wish, &values, err);
-	if (r == 0 && memcmp(&told, &guest->limits.wire, sizeof(told)) != 0)
-		r = host_ask(guest, WIRE_ASK_LIMITS, &guest->limits.wire, &report, err);
+	r = change(guest, &wish, &values, err);
+	if (r == 0 && memcmp(&guest->limits.told, wire, sizeof(*wire)) != 0) {
+		r = host_ask(guest, WIRE_ASK_LIMITS, wire, &report, err);
+		if (r == 0)
+			guest->limits.told = *wire;
+	}
 	pthread_mutex_unlock(&guest->lock);
 	return r;
 }
@@ -472,7 +501,7 @@ int limits_begin_command(struct guest *guest, const struct guest_command *comman
 		.pids = if_given(command->pids_max),
 		.cpu_quota = if_given(command->cpu_quota),
 		.cpu_weight = if_given(command->cpu_weight),
-		.io_max = command->io_max,
+		.io_max = command->io_max && command->io_max[0] ? command->io_max : NULL,
 	};
 	int r = 0;
 

@@ -30,7 +30,6 @@ static void kill_run(struct pump *pump, uint32_t cause, int failure)
 	pump->cause = cause;
 	pump->failure = failure;
 	pump->deadline = sys_now_ns() + KILL_GRACE_NS;
-	limits_lift(pump->guest, &pump->limits);
 	/* this end is a kill, too, and takes no memory */
 	if (wire_send_plain(pump->socket, WIRE_KILL) < 0)
 		shutdown(pump->socket, SHUT_WR);

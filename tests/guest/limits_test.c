@@ -95,7 +95,7 @@ END_TEST
 
 START_TEST(memory_is_found_wherever_it_is)
 {
-	static const char *const places[] = { "thread", "memfds", "segments" };
+	static const char *const places[] = { "thread", "generations", "groups", "memfds", "segments" };
 	struct guest_command command = command_of(ARGV(TOOL, "hoard", places[_i], "100"));
 	struct guest *guest = guest_with_memory(64 * MIB);
 	struct guest_result result;
@@ -737,7 +737,7 @@ static Suite *limits_suite(void)
 
 	tcase_add_test(tcase, memory_is_limited);
 	tcase_add_test(tcase, memory_of_many_processes_is_added_up);
-	tcase_add_loop_test(tcase, memory_is_found_wherever_it_is, 0, 3);
+	tcase_add_loop_test(tcase, memory_is_found_wherever_it_is, 0, 5);
 	tcase_add_test(tcase, input_is_not_the_memory_of_who_reads_it);
 	tcase_add_test(tcase, memory_limit_of_a_command_is_its_own);
 	tcase_add_test(tcase, full_disk_is_no_want_of_memory);

@@ -2,6 +2,7 @@
 /* A static program for guests whose rootfs may be empty: `tool VERB [ARGUMENT...]`. */
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -93,6 +94,17 @@ static void *hold_in_thread(void *size)
 	return NULL;
 }
 
+static void *fork_and_hold_in_thread(void *size)
+{
+	pthread_t thread;
+
+	if (fork() == 0 && pthread_create(&thread, NULL, hold_in_thread, size) == 0)
+		pthread_exit(NULL);
+	for (;;)
+		pause();
+	return NULL;
+}
+
 /* So many MiB in as many pieces, where no process that is looked at shows them. */
 static void hoard(const char *where, size_t megabytes)
 {
@@ -107,6 +119,19 @@ static void hoard(const char *where, size_t megabytes)
 		if (pthread_create(&thread, NULL, hold_in_thread, (void *)(megabytes << 20)) == 0)
 			pthread_exit(NULL);
 		exit(1);
+	}
+	if (strcmp(where, "generations") == 0) { /* of such processes */
+		if (pthread_create(&thread, NULL, fork_and_hold_in_thread, (void *)(megabytes << 20)) == 0)
+			pthread_exit(NULL);
+		exit(1);
+	}
+	if (strcmp(where, "groups") == 0) { /* whose list comes before the memory in what procfs tells */
+		static gid_t groups[2000];
+
+		for (gid_t i = 0; i < 2000; i++)
+			groups[i] = 10000 + i;
+		(void)setgroups(2000, groups);
+		hold_in_thread((void *)(megabytes << 20));
 	}
 	for (size_t i = 0; i < megabytes; i++) {
 		if (strcmp(where, "memfds") == 0 && write(memfd_create("x", 0), piece, size) < 0)
