@@ -57,6 +57,14 @@ static struct guest *guest_with_memory(uint64_t bytes)
 	return guest_with_tool_and(config);
 }
 
+static struct guest *guest_with_processes(uint64_t max)
+{
+	struct guest_config config = config_default();
+
+	config.pids_max = max;
+	return guest_with_tool_and(config);
+}
+
 /* By something; where it is known by what (tests/vm), by that. */
 static void expect_enforced(uint32_t enforcer)
 {
@@ -158,12 +166,9 @@ END_TEST
 
 START_TEST(processes_are_limited)
 {
-	struct guest_config config = config_default();
+	struct guest *guest = guest_with_processes(20);
 	struct guest_result result;
-	struct guest *guest;
 
-	config.pids_max = 20;
-	guest = guest_with_tool_and(config);
 	expect_enforced(info_of(guest).pids_enforced);
 	/* exactly the limit passes */
 	expect(guest, ARGV(TOOL, "children", "19"), "19\n");
@@ -194,12 +199,9 @@ END_TEST
 
 START_TEST(processes_are_limited_however_short_they_live)
 {
-	struct guest_config config = config_default();
+	struct guest *guest = guest_with_processes(20);
 	struct guest_result result;
-	struct guest *guest;
 
-	config.pids_max = 20;
-	guest = guest_with_tool_and(config);
 	run_tool(guest, ARGV(TOOL, "brief-children", "40"), &result);
 	EXPECT_CAUSE(result, GUEST_TOO_MANY_PROCESSES);
 	guest_result_clear(&result);
@@ -242,13 +244,10 @@ END_TEST
 START_TEST(fork_bomb_ends_with_its_time_out)
 {
 	struct guest_command command = command_of(ARGV(TOOL, "storm"));
-	struct guest_config config = config_default();
+	struct guest *guest = guest_with_processes(50);
 	struct guest_result result;
-	struct guest *guest;
 	uint64_t started;
 
-	config.pids_max = 50;
-	guest = guest_with_tool_and(config);
 	command.timeout_ns = 500 * MILLISECOND * slowness();
 	started = now_ns();
 	run(guest, &command, &result);
