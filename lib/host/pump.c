@@ -43,6 +43,13 @@ static void hang_up(struct pump *pump, uint32_t cause, int failure)
 		output_close(&pump->outputs[i]);
 }
 
+/* For want of something of ours. The error is that of the first reason, as is the run's end. */
+static void fail_run(struct pump *pump, int errnum, const char *what, struct guest_error *err)
+{
+	if (!pump->cause && !pump->failure)
+		kill_run(pump, 0, error_make(err, errnum, GUEST_STAGE_PROTOCOL, "%s", what));
+}
+
 static void judge(struct pump *pump, int event)
 {
 	if (event == OUTPUT_OVER && !pump->cause && !pump->failure &&
@@ -122,8 +129,7 @@ static int take_message(struct pump *pump, struct guest_error *err)
 	if (r == WIRE_STARTED) {
 		r = take_pipes(pump, fds, count);
 		if (r < 0)
-			kill_run(pump, 0,
-				 error_make(err, -r, GUEST_STAGE_PROTOCOL, "pipes of the guest"));
+			fail_run(pump, -r, "pipes of the guest", err);
 		return 0;
 	}
 	if (r == WIRE_ENDED && message.ended.header.size == sizeof(message.ended)) {
@@ -182,7 +188,7 @@ int pump_go(struct pump *pump, bool until_exec, struct guest_error *err)
 		int r = 0;
 
 		if (n < 0 && errno != EINTR)
-			kill_run(pump, 0, error_make(err, errno, GUEST_STAGE_PROTOCOL, "poll"));
+			fail_run(pump, errno, "poll", err);
 		for (int i = 0; n > 0 && i < 2; i++)
 			if (poll_fds[i + 1].revents)
 				judge(pump, output_read(&pump->outputs[i], pump->command));
