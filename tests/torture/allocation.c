@@ -12,6 +12,8 @@
 
 /* What is behind: the C library's, or the sanitizer's. */
 #ifdef ABOVE_SANITIZER
+#include <dlfcn.h>
+#include <pthread.h>
 #define REAL(name) __interceptor_##name
 #else
 #define REAL(name) __libc_##name
@@ -27,6 +29,7 @@ static enum allocation_fate fate;
 static bool armed;
 static long live;
 static pid_t copy;
+static __thread int spared; /* this thread's are */
 
 void allocation_fail(unsigned long number, enum allocation_fate what)
 {
@@ -70,7 +73,7 @@ long allocation_live(void)
 
 static bool fails(void)
 {
-	if (!armed || !wanted)
+	if (!armed || !wanted || spared)
 		return false;
 	seen++;
 	if (seen != wanted && !(fate == ALLOCATION_FAILS_FOR_EVER && seen > wanted))
@@ -130,5 +133,19 @@ void *mmap(void *at, size_t size, int protection, int flags, int fd, off_t offse
 {
 	return fails() ? MAP_FAILED : (void *)syscall(SYS_mmap, at, size, protection, flags, fd, offset);
 }
+
+#ifdef ABOVE_SANITIZER
+/* The sanitizer asks it where a new thread's stack is, and ends the process if that fails. */
+int pthread_getattr_np(pthread_t thread, pthread_attr_t *attr)
+{
+	int (*real)(pthread_t, pthread_attr_t *), r;
+
+	spared++;
+	*(void **)&real = dlsym(RTLD_NEXT, "pthread_getattr_np");
+	r = real(thread, attr);
+	spared--;
+	return r;
+}
+#endif
 
 #pragma GCC visibility pop
