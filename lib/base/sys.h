@@ -120,11 +120,19 @@ static inline int sys_futex_wake(uint32_t *word)
 	return (int)syscall(SYS_futex, word, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
 }
 
+/*
+ * The helper (musl) makes the system call: for the pages of the vDSO, each new holder and command
+ * would take faults, which cost more than the few calls that it makes.
+ */
 static inline uint64_t sys_clock_ns(clockid_t clock)
 {
 	struct timespec time;
 
+#ifdef __GLIBC__
 	clock_gettime(clock, &time);
+#else
+	syscall(SYS_clock_gettime, clock, &time);
+#endif
 	return (uint64_t)time.tv_sec * 1000000000U + (uint64_t)time.tv_nsec;
 }
 

@@ -286,21 +286,23 @@ static pid_t start_in_cgroup(struct command *command)
 	return sys_clone(SIGCHLD, NULL);
 }
 
+/* A group's limit could be met, and who shares memory with whom is killed for it dies, too. */
+bool command_shares(const struct command *command)
+{
+	return command->cgroup < 0 && command->holder->may_share;
+}
+
 pid_t command_start(struct command *command, void *stack_end)
 {
 	pid_t pid;
 
-	/* a group's limit could be met, and who shares memory with whom is killed for it dies, too
-	 */
-	if (command->cgroup >= 0) {
+	command->in_namespace = command->cgroup < 0;
+	if (command_shares(command))
+		return clone(begin, stack_end, CLONE_VM | CLONE_NEWCGROUP | SIGCHLD, command);
+	if (command->cgroup >= 0)
 		pid = start_in_cgroup(command);
-	} else {
-		command->in_namespace = true;
-		if (command->holder->may_share)
-			return clone(begin, stack_end, CLONE_VM | CLONE_NEWCGROUP | SIGCHLD,
-				     command);
+	else
 		pid = sys_clone(CLONE_NEWCGROUP | SIGCHLD, NULL);
-	}
 	if (pid == 0)
 		command_exec(command);
 	return pid;

@@ -18,6 +18,23 @@
 
 #define HELPER_CONTROL_FD 3 /* where the launcher finds the control socket */
 
+/*
+ * A fork pays for each page that it writes with a fault and a copy. So what is small lies together,
+ * and what is large behind it: the linker sorts these sections by name.
+ */
+#define HELPER_LARGE(place) __attribute__((section(".bss.z" #place)))
+
+/* The message that is being served; what a process has in it, its forks may still read. */
+extern union helper_message {
+	struct wire_start start;
+	struct wire_janitor janitor;
+	struct wire_create create;
+	struct wire_run run;
+	struct wire_ask ask;
+	struct wire_plain plain;
+	char bytes[WIRE_MAX];
+} helper_message;
+
 /* --- idmap.c: which ids a keeper gets --- */
 
 struct idmap_line {
@@ -138,7 +155,7 @@ int mounts_apply(const struct holder_plan *plan, int root, struct guest_error *e
 
 /* What a command tells its holder before exec, in memory that they share. */
 struct command_slot {
-	bool used;
+	bool used;			  /* of those for commands that are forked */
 	uint64_t exec_ns;		  /* CLOCK_MONOTONIC before its exec */
 	char marker[COMMAND_MARKER_SIZE]; /* the link text of its cgroup namespace; "": not told */
 };
@@ -166,6 +183,9 @@ struct command {
  */
 pid_t command_start(struct command *command, void *stack_end);
 
+/* Will it share our memory? */
+bool command_shares(const struct command *command);
+
 /* Can a child be told apart from us that has our memory? */
 bool command_may_share(void);
 
@@ -188,7 +208,8 @@ struct run {
 	struct run *next;
 	pid_t pid;
 	int socket;
-	struct command_slot *slot;
+	struct command_slot *slot; /* own_slot, or one of holder->slots */
+	struct command_slot own_slot;
 	bool killed;
 	bool keep_background;
 	bool keeps_socket; /* it becomes holder->idle again */
@@ -207,8 +228,8 @@ struct run {
 	char *mapped;  /* from the host, where it is long */
 	size_t mapped_size;
 
-	_Alignas(16) char stack[RUN_STACK_SIZE];
 	_Alignas(16) char room[RUN_ROOM_SIZE]; /* for short strings */
+	_Alignas(16) char stack[RUN_STACK_SIZE];
 };
 
 struct holder {
@@ -234,10 +255,10 @@ struct holder {
 	bool background; /* something that a command left running is there, and shall be */
 	bool paused;	 /* by SIGSTOP */
 	bool may_share;	 /* its memory with commands until their exec */
-	struct command_slot *slots;
+	struct command_slot *slots; /* NULL: no command was forked yet */
 	struct run *runs;
+	uint32_t runs_count;
 	struct run *quiet; /* the one that has not written yet, and still has its pipes here */
-	struct run *spare; /* one that is over, for the next */
 	int idle;	   /* the run socket that the guest was made with, between two runs */
 };
 

@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -26,12 +25,6 @@
 #include "base/fd.h"
 #include "base/sys.h"
 #include "helper/helper.h"
-
-static union {
-	struct wire_run run;
-	struct wire_ask ask;
-	char bytes[WIRE_MAX];
-} message;
 
 /* Until the keeper has written our maps. It cannot die in between: we would, too. */
 static void wait_for_go(const struct holder_plan *plan)
@@ -97,10 +90,7 @@ static int open_fds(struct holder *holder, struct guest_error *err)
 	holder->null = fd_above_stdio(open("/dev/null", O_RDONLY | O_CLOEXEC));
 	if (holder->signals < 0 || holder->null < 0)
 		return error_make(err, errno, GUEST_STAGE_HELPER, "holder's fds");
-	holder->slots = mmap(NULL, RUN_SLOTS * sizeof(*holder->slots), PROT_READ | PROT_WRITE,
-			     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	return holder->slots == MAP_FAILED ? error_make(err, errno, GUEST_STAGE_MEMORY, "slots") :
-					     0;
+	return 0;
 }
 
 /* What a holder has by being a fork of the keeper. */
@@ -182,18 +172,21 @@ static void answer(struct holder *holder, const struct wire_ask *ask, int socket
 
 static void serve(struct holder *holder)
 {
+	const struct wire_run *run = &helper_message.run;
+	const struct wire_ask *ask = &helper_message.ask;
 	int fds[WIRE_FDS_MAX], r;
 	size_t fds_count = 0;
 
-	r = wire_receive(holder->socket, &message, sizeof(message), fds, &fds_count, 1);
+	r = wire_receive(holder->socket, &helper_message, sizeof(helper_message), fds, &fds_count,
+			 1);
 	if (r == WIRE_SHUTDOWN || r == -EPIPE)
 		_exit(0);
-	if (r == WIRE_RUN && fds_count >= 1 && message.run.header.size >= sizeof(message.run)) {
-		run_start(holder, &message.run, &fds[0], fds + 1, fds_count - 1);
+	if (r == WIRE_RUN && fds_count >= 1 && run->header.size >= sizeof(*run)) {
+		run_start(holder, run, &fds[0], fds + 1, fds_count - 1);
 		return; /* the fds are its own */
 	}
-	if (r == WIRE_ASK && fds_count == 1 && message.ask.header.size == sizeof(message.ask))
-		answer(holder, &message.ask, fds[0]);
+	if (r == WIRE_ASK && fds_count == 1 && ask->header.size == sizeof(*ask))
+		answer(holder, ask, fds[0]);
 	if (r >= 0)
 		wire_close_fds(fds, fds_count);
 }
@@ -202,12 +195,14 @@ static void serve(struct holder *holder)
  */
 static void serve_idle(struct holder *holder)
 {
+	const struct wire_run *run = &helper_message.run;
 	int fds[WIRE_FDS_MAX], r;
 	size_t fds_count = 0;
 
-	r = wire_receive(holder->idle, &message, sizeof(message), fds, &fds_count, 1);
-	if (r == WIRE_RUN && message.run.header.size >= sizeof(message.run)) {
-		run_start(holder, &message.run, &holder->idle, fds, fds_count);
+	r = wire_receive(holder->idle, &helper_message, sizeof(helper_message), fds, &fds_count,
+			 1);
+	if (r == WIRE_RUN && run->header.size >= sizeof(*run)) {
+		run_start(holder, run, &holder->idle, fds, fds_count);
 		return;
 	}
 	if (r >= 0)
@@ -224,6 +219,8 @@ enum {
 	HEAR_OUTPUT,		     /* two, of the run that has been quiet so far */
 	HEAR_RUNS = HEAR_OUTPUT + 2, /* signals for each, or that it shall end */
 };
+
+#define FEW_RUNS 8 /* for more, poll(2)'s array is not on the stack */
 
 /* By poll(2), since what epoll(7) watches counts against a quota of the user, which a guest can use
  * up. */
@@ -276,12 +273,13 @@ static int next_timeout(const struct holder *holder, bool more_dead)
 
 __attribute__((noreturn)) static void holder_loop(struct holder *holder)
 {
-	static struct pollfd fds[HEAR_RUNS + RUN_SLOTS];
+	static struct pollfd many[HEAR_RUNS + RUN_SLOTS] HELPER_LARGE(3);
+	struct pollfd few[HEAR_RUNS + FEW_RUNS];
 	struct signalfd_siginfo info;
-
 	bool more_dead = false;
 
 	for (;;) {
+		struct pollfd *fds = holder->runs_count > FEW_RUNS ? many : few;
 		struct run *run;
 		nfds_t n;
 		int ready;

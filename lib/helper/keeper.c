@@ -54,13 +54,29 @@ struct keeper_guest {
 
 #define KEEPER_OWN_FDS 192 /* a few, and those of a request */
 
-static struct keeper_guest *guests;
+static struct keeper_guest *guests, *unused;
 
-static union {
-	struct wire_create create;
-	struct wire_plain plain;
-	char bytes[WIRE_MAX];
-} message;
+/* The first of a few are not allocated: that is a page less to copy for each new guest. */
+static struct keeper_guest *guest_new(void)
+{
+	static struct keeper_guest first[16];
+	static size_t first_used;
+	struct keeper_guest *guest = unused;
+
+	if (guest)
+		unused = guest->next;
+	else if (first_used < sizeof(first) / sizeof(first[0]))
+		guest = &first[first_used++];
+	else
+		guest = malloc(sizeof(*guest));
+	return guest;
+}
+
+static void guest_free(struct keeper_guest *guest)
+{
+	guest->next = unused;
+	unused = guest;
+}
 
 /* Until the maps are written every id is 65534, and nothing can be created. */
 static int become_root(struct guest_error *err)
@@ -133,7 +149,8 @@ __attribute__((noreturn)) static void undertake(int socket)
 		helper_fail(HELPER_CONTROL_FD, &err);
 	if (wire_send_plain(HELPER_CONTROL_FD, WIRE_READY) < 0)
 		_exit(1);
-	while (wire_receive(HELPER_CONTROL_FD, &message, sizeof(message), fds, &count, 0) >= 0)
+	while (wire_receive(HELPER_CONTROL_FD, &helper_message, sizeof(helper_message), fds, &count,
+			    0) >= 0)
 		wire_close_fds(fds, count);
 	_exit(0);
 }
@@ -275,7 +292,7 @@ static int open_mount_ns(const struct keeper *keeper, pid_t pid)
 static int finish_holder(struct keeper *keeper, const struct wire_create *create, pid_t pid,
 			 struct guest_error *err)
 {
-	struct keeper_guest *guest = calloc(1, sizeof(*guest));
+	struct keeper_guest *guest = guest_new();
 	int r;
 
 	if (!guest)
@@ -283,10 +300,11 @@ static int finish_holder(struct keeper *keeper, const struct wire_create *create
 	guest->pid = pid;
 	guest->mount_ns = open_mount_ns(keeper, pid);
 	if (guest->mount_ns < 0) {
-		free(guest);
 		error_make(err, errno, GUEST_STAGE_CLONE, "opening the guest's mount namespace");
-		return errno == EMFILE ? error_remedy(err, "raise the hard limit RLIMIT_NOFILE") :
-					 err->code;
+		guest_free(guest);
+		return err->sys_errno == EMFILE ?
+			       error_remedy(err, "raise the hard limit RLIMIT_NOFILE") :
+			       err->code;
 	}
 	guest->next = guests;
 	guests = guest;
@@ -305,7 +323,7 @@ static void create_guest(struct keeper *keeper, int *fds, size_t fds_count)
 	struct holder_plan plan = {
 		.keeper = keeper,
 		.number = ++keeper->created,
-		.create = &message.create,
+		.create = &helper_message.create,
 		.socket = fds[0],
 		.idle = fds[1],
 		.trees = fds + WIRE_CREATE_SOCKETS,
@@ -313,7 +331,7 @@ static void create_guest(struct keeper *keeper, int *fds, size_t fds_count)
 	};
 	pid_t pid = clone_holder(&plan, &err);
 
-	if (pid > 0 && finish_holder(keeper, &message.create, pid, &err) < 0)
+	if (pid > 0 && finish_holder(keeper, &helper_message.create, pid, &err) < 0)
 		kill(pid, SIGKILL);
 	if (err.code < 0)
 		wire_send_failed(fds[0], &err);
@@ -335,7 +353,7 @@ static void bury(struct keeper *keeper, pid_t pid)
 		(void)wire_send(keeper->undertaker, &plain, sizeof(plain), WIRE_SHUTDOWN,
 				&guest->mount_ns, 1, 1);
 	fd_close(&guest->mount_ns);
-	free(guest);
+	guest_free(guest);
 }
 
 static void reap(struct keeper *keeper)
@@ -354,9 +372,10 @@ static bool serve(struct keeper *keeper)
 	int fds[WIRE_FDS_MAX], r;
 	size_t fds_count = 0;
 
-	r = wire_receive(keeper->control, &message, sizeof(message), fds, &fds_count, 1);
+	r = wire_receive(keeper->control, &helper_message, sizeof(helper_message), fds, &fds_count,
+			 1);
 	if (r == WIRE_CREATE && fds_count >= WIRE_CREATE_SOCKETS &&
-	    message.create.header.size >= sizeof(message.create))
+	    helper_message.create.header.size >= sizeof(helper_message.create))
 		create_guest(keeper, fds, fds_count);
 	else if (r >= 0)
 		wire_close_fds(fds, fds_count);
@@ -402,11 +421,12 @@ __attribute__((noreturn)) void keeper_main(struct keeper *keeper, const struct w
 					   int archive, int unpacker, int go)
 {
 	struct guest_error err = { .size = sizeof(err) };
+	struct wire_plain ready;
 	int fds[WIRE_FDS_MAX];
 	size_t fds_count = 0;
 
 	/* the launcher has written the maps; if it died instead, so do we */
-	if (wire_receive(go, &message, sizeof(message), fds, &fds_count, 0) != WIRE_READY)
+	if (wire_receive(go, &ready, sizeof(ready), fds, &fds_count, 0) != WIRE_READY)
 		_exit(1);
 	fd_close(&go);
 	keeper->host_tree_ns = -EBADF;

@@ -24,12 +24,6 @@
 #include "base/sys.h"
 #include "helper/helper.h"
 
-static union {
-	struct wire_start start;
-	struct wire_janitor janitor;
-	char bytes[WIRE_MAX];
-} message;
-
 /* A host that the kernel shall not kill for want of memory (proc(5)) would have guests that it
  * cannot: those of a control group whose limit they have met could then not even be ended so. */
 static void be_no_exception(void)
@@ -275,12 +269,13 @@ int main(void)
 	int fds[WIRE_FDS_MAX], r, closed = normalise();
 	size_t fds_count, n = 1;
 
-	r = wire_receive(HELPER_CONTROL_FD, &message, sizeof(message), fds, &fds_count, 0);
+	r = wire_receive(HELPER_CONTROL_FD, &helper_message, sizeof(helper_message), fds,
+			 &fds_count, 0);
 	if (r == WIRE_JANITOR)
-		janitor_main(&message.janitor, fds, fds_count);
+		janitor_main(&helper_message.janitor, fds, fds_count);
 	if (r != WIRE_START || fds_count < 2)
 		return 1;
-	launch.start = &message.start;
+	launch.start = &helper_message.start;
 	launch.keeper.control = HELPER_CONTROL_FD;
 	launch.keeper.host = fds[0];
 	launch.directory = launch.keeper.remove = -EBADF;

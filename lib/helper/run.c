@@ -233,27 +233,38 @@ void run_hand_over(struct holder *holder)
 	holder->quiet = NULL;
 }
 
-static struct command_slot *take_slot(struct command_slot *slots)
+/* For a command that is forked. */
+static struct command_slot *take_slot(struct holder *holder)
 {
-	for (size_t i = 0; i < RUN_SLOTS; i++) {
-		if (slots[i].used)
-			continue;
-		slots[i].used = true;
-		slots[i].marker[0] = '\0';
-		slots[i].exec_ns = 0;
-		return &slots[i];
+	struct command_slot *slot = holder->slots;
+
+	if (!slot) {
+		slot = mmap(NULL, RUN_SLOTS * sizeof(*slot), PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		if (slot == MAP_FAILED)
+			return NULL;
+		holder->slots = slot;
 	}
-	return NULL;
+	while (slot->used)
+		slot++;
+	slot->used = true;
+	slot->marker[0] = '\0';
+	slot->exec_ns = 0;
+	return slot;
 }
 
-static struct run *run_new(struct holder *holder)
-{
-	struct run *run = holder->spare ? holder->spare : malloc(sizeof(*run));
+/* Most guests have one command at a time. */
+static struct run first HELPER_LARGE(1);
+static bool first_is_taken;
 
-	holder->spare = NULL;
+static struct run *run_new(void)
+{
+	struct run *run = first_is_taken ? malloc(sizeof(*run)) : &first;
+
 	if (!run)
 		return NULL;
-	memset(run, 0, offsetof(struct run, stack));
+	first_is_taken = true;
+	memset(run, 0, offsetof(struct run, room));
 	run->socket = run->cgroup = -EBADF;
 	for (int i = 0; i < 2; i++)
 		run->pipes[i] = (struct run_pipe){ -EBADF, -EBADF };
@@ -267,8 +278,10 @@ static void run_free(struct holder *holder, struct run *run)
 
 	while (*link && *link != run)
 		link = &(*link)->next;
-	if (*link)
+	if (*link) {
 		*link = run->next;
+		holder->runs_count--;
+	}
 	if (run->slot)
 		run->slot->used = false;
 	if (holder->quiet == run)
@@ -279,22 +292,28 @@ static void run_free(struct holder *holder, struct run *run)
 	if (run->mapped)
 		munmap(run->mapped, run->mapped_size);
 	free(run->strings);
-	free(holder->spare);
-	holder->spare = run;
+	if (run == &first)
+		first_is_taken = false;
+	else
+		free(run);
 }
 
 /* Start the command; the run is in the list afterwards. */
 static int launch(struct holder *holder, struct run *run, struct guest_error *err)
 {
-	run->slot = run->command.slot = take_slot(holder->slots);
-	if (!run->slot)
+	if (holder->runs_count == RUN_SLOTS)
 		return error_text(err, EAGAIN, GUEST_STAGE_FORK, "%d commands run already",
 				  RUN_SLOTS);
+	run->slot = command_shares(&run->command) ? &run->own_slot : take_slot(holder);
+	if (!run->slot)
+		return error_make(err, errno, GUEST_STAGE_MEMORY, "slots");
+	run->command.slot = run->slot;
 	run->pid = command_start(&run->command, run->stack + sizeof(run->stack));
 	if (run->pid < 0)
 		return error_make(err, errno, GUEST_STAGE_FORK, "command");
 	run->next = holder->runs;
 	holder->runs = run;
+	holder->runs_count++;
 	holder->next_sample = 0;
 	return 0;
 }
@@ -362,7 +381,7 @@ void run_start(struct holder *holder, const struct wire_run *message, int *socke
 	struct guest_error err = { .size = sizeof(err) };
 	const struct request request = { message, fds, fds_count };
 	struct wire_ended ended = { .status = 0 };
-	struct run *run = run_new(holder);
+	struct run *run = run_new();
 
 	if (!run) {
 		error_make(&err, ENOMEM, GUEST_STAGE_MEMORY, "run");

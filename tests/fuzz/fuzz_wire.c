@@ -49,6 +49,12 @@ pid_t command_start(struct command *command, void *stack_end)
 	abort();
 }
 
+bool command_shares(const struct command *command)
+{
+	(void)command;
+	abort();
+}
+
 void sweep_keep(const struct holder *holder, const struct run *run)
 {
 	(void)holder;
@@ -191,17 +197,15 @@ static void check_strings(const struct wire_header *message)
 	}
 }
 
-/* The command is not forked: there is no free slot for it. */
+/* The command is not started: as many as can be run already. */
 static void run_command(const void *message, int *fds, size_t fds_count)
 {
-	static struct command_slot slots[RUN_SLOTS] = { [0 ... RUN_SLOTS - 1] = { .used = true } };
 	struct holder holder = {
-		.null = open("/dev/null", O_RDONLY | O_CLOEXEC), .slots = slots, .io = -1, .idle = -1
+		.null = open("/dev/null", O_RDONLY | O_CLOEXEC), .runs_count = RUN_SLOTS, .io = -1, .idle = -1
 	};
 
 	run_start(&holder, message, &fds[0], fds + 1, fds_count - 1);
 	ASSERT(!holder.runs && !holder.quiet);
-	free(holder.spare);
 	if (holder.idle >= 0)
 		close(holder.idle);
 	close(holder.null);
