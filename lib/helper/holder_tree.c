@@ -243,6 +243,17 @@ static int enter(const struct holder_plan *plan, struct guest_error *err)
 	return r;
 }
 
+/*
+ * The guest's /proc or, where something is or could be mounted below it that hides what we look at,
+ * a mount of our own: at our end, the kernel waits for an RCU grace period before that is gone.
+ */
+static int open_proc(const struct holder_plan *plan)
+{
+	if (plan->create->capabilities >> CAP_SYS_ADMIN & 1 || plan->create->mounts_count > 0)
+		return sys_open_tree(AT_FDCWD, ROOT "/proc", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	return open(ROOT "/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
 int holder_tree(const struct holder_plan *plan, struct guest_error *err)
 {
 	int proc, r;
@@ -262,8 +273,7 @@ int holder_tree(const struct holder_plan *plan, struct guest_error *err)
 		r = apply_mounts(plan, err);
 	if (r < 0)
 		return r;
-	/* one of our own: on the guest's /proc, what may mount could cover what we look at */
-	proc = sys_open_tree(AT_FDCWD, ROOT "/proc", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	proc = open_proc(plan);
 	if (proc < 0)
 		return error_make(err, errno, GUEST_STAGE_MOUNT_PROC, "opening /proc");
 	r = enter(plan, err);

@@ -38,14 +38,59 @@ static bool has_capability(int capability)
 	return data[capability / 32].effective >> (capability % 32) & 1;
 }
 
+/* A file, line by line. Not by stdio(3): what that allocates, each guest would get a copy of. */
+struct lines {
+	int fd;
+	size_t at, size;
+	char text[4096];
+};
+
+static void lines_open(struct lines *lines, const char *file)
+{
+	lines->fd = open(file, O_RDONLY | O_CLOEXEC);
+	lines->at = lines->size = 0;
+}
+
+/* The next, without its end; what is too long is taken for several. NULL: there are no more. */
+static char *lines_next(struct lines *lines)
+{
+	for (;;) {
+		char *line = lines->text + lines->at;
+		char *end = memchr(line, '\n', lines->size - lines->at);
+		ssize_t n = 0;
+
+		if (end) {
+			lines->at = (size_t)(end + 1 - lines->text);
+			*end = '\0';
+			return line;
+		}
+		lines->size -= lines->at;
+		memmove(lines->text, line, lines->size);
+		lines->at = 0;
+		if (lines->size < sizeof(lines->text) - 1)
+			n = read(lines->fd, lines->text + lines->size,
+				 sizeof(lines->text) - 1 - lines->size);
+		if (n > 0) {
+			lines->size += (size_t)n;
+			continue;
+		}
+		if (lines->size == 0)
+			return NULL;
+		lines->text[lines->size] = '\0';
+		lines->at = lines->size;
+		return lines->text;
+	}
+}
+
 /* The length of this process's longest run of ids from 0 on; 1 if it has no more than its own. */
 static uint32_t ids_available(const char *map_file)
 {
 	uint32_t longest = 1;
-	char line[64], *at;
-	FILE *file = fopen(map_file, "re");
+	struct lines lines;
+	char *line, *at;
 
-	while (file && fgets(line, sizeof(line), file)) {
+	lines_open(&lines, map_file);
+	while ((line = lines_next(&lines))) {
 		unsigned long inside = strtoul(line, &at, 10);
 		uint32_t count;
 
@@ -54,8 +99,7 @@ static uint32_t ids_available(const char *map_file)
 		if (inside == 0 && count > longest)
 			longest = count;
 	}
-	if (file)
-		fclose(file);
+	fd_close(&lines.fd);
 	return longest;
 }
 
@@ -88,14 +132,13 @@ static bool plan_privileged_range(struct idmap *map)
 static uint32_t subordinate_range(const char *file_name, const char *user, uid_t uid,
 				  uint32_t *ret_start)
 {
-	char line[256], number[16];
-	FILE *file = fopen(file_name, "re");
+	struct lines lines;
+	char number[16], *line;
 	uint32_t count = 0;
 
-	if (!file)
-		return 0;
+	lines_open(&lines, file_name);
 	snprintf(number, sizeof(number), "%u", uid);
-	while (count == 0 && fgets(line, sizeof(line), file)) {
+	while (count == 0 && (line = lines_next(&lines))) {
 		char *rest = line, *name = strsep(&rest, ":"), *start = strsep(&rest, ":");
 
 		if (!start || !rest ||
@@ -104,14 +147,39 @@ static uint32_t subordinate_range(const char *file_name, const char *user, uid_t
 		*ret_start = (uint32_t)strtoul(start, NULL, 10);
 		count = (uint32_t)strtoul(rest, NULL, 10);
 	}
-	fclose(file);
+	fd_close(&lines.fd);
 	return count;
+}
+
+/* Ours, from passwd(5) or, if that does not have it, from wherever else users are kept. */
+static bool user_name(char *name, size_t size)
+{
+	const struct passwd *passwd;
+	struct lines lines;
+	bool found = false;
+	char *line;
+
+	lines_open(&lines, "/etc/passwd");
+	while (!found && (line = lines_next(&lines))) {
+		char *rest = line, *user = strsep(&rest, ":"), *uid;
+
+		strsep(&rest, ":"); /* the password */
+		uid = strsep(&rest, ":");
+		found = uid && rest && *uid && strtoul(uid, NULL, 10) == getuid();
+		if (found)
+			found = snprintf(name, size, "%s", user) < (int)size;
+	}
+	fd_close(&lines.fd);
+	if (found)
+		return true;
+	passwd = getpwuid(getuid());
+	return passwd && snprintf(name, size, "%s", passwd->pw_name) < (int)size;
 }
 
 static bool plan_subordinate_range(struct idmap *map)
 {
-	const struct passwd *passwd = getpwuid(getuid());
-	const char *user = passwd ? passwd->pw_name : NULL;
+	char name[256];
+	const char *user = user_name(name, sizeof(name)) ? name : NULL;
 	uint32_t uid_start, gid_start, uids, gids, count;
 
 	if (access("/usr/bin/newuidmap", X_OK) < 0 || access("/usr/bin/newgidmap", X_OK) < 0)

@@ -56,20 +56,27 @@ struct keeper_guest {
 
 static struct keeper_guest *guests, *unused;
 
-/* The first of a few are not allocated: that is a page less to copy for each new guest. */
+#define GUESTS_FIRST 8
+#define GUESTS_AT_ONCE 128 /* are allocated */
+
+/* The first are not: a page less to copy for each new guest. */
 static struct keeper_guest *guest_new(void)
 {
-	static struct keeper_guest first[16];
-	static size_t first_used;
+	static struct keeper_guest first[GUESTS_FIRST], *next = first, *end = first + GUESTS_FIRST;
 	struct keeper_guest *guest = unused;
 
-	if (guest)
+	if (guest) {
 		unused = guest->next;
-	else if (first_used < sizeof(first) / sizeof(first[0]))
-		guest = &first[first_used++];
-	else
-		guest = malloc(sizeof(*guest));
-	return guest;
+		return guest;
+	}
+	if (next == end) {
+		guest = calloc(GUESTS_AT_ONCE, sizeof(*guest));
+		if (!guest)
+			return NULL;
+		next = guest;
+		end = guest + GUESTS_AT_ONCE;
+	}
+	return next++;
 }
 
 static void guest_free(struct keeper_guest *guest)
@@ -222,6 +229,7 @@ static int share_limits(struct keeper *keeper, struct guest_error *err)
 static int keeper_setup(struct keeper *keeper, const struct wire_start *start, int archive,
 			int unpacker, int rootfs_tree, struct guest_error *err)
 {
+	static _Alignas(4096) char go[4096] HELPER_LARGE(9); /* the place for a mapping */
 	sigset_t child;
 	int r = become_root(err);
 
@@ -242,8 +250,8 @@ static int keeper_setup(struct keeper *keeper, const struct wire_start *start, i
 		return r;
 	find_masks(keeper);
 	cap_quotas(keeper);
-	keeper->go = mmap(NULL, sizeof(*keeper->go), PROT_READ | PROT_WRITE,
-			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	keeper->go = mmap(go, sizeof(go), PROT_READ | PROT_WRITE,
+			  MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	if (keeper->go == MAP_FAILED)
 		return error_make(err, errno, GUEST_STAGE_MEMORY, "mmap");
 	return wait_for_undertaker(keeper, err);
@@ -417,8 +425,9 @@ __attribute__((noreturn)) static void remove_main(struct keeper *keeper)
 	_exit(wire_send_plain(keeper->control, WIRE_READY) < 0);
 }
 
-__attribute__((noreturn)) void keeper_main(struct keeper *keeper, const struct wire_start *start,
-					   int archive, int unpacker, int go)
+/* Not inlined: its place on the stack is for what serves requests. */
+__attribute__((noinline)) static void begin(struct keeper *keeper, const struct wire_start *start,
+					    int archive, int unpacker, int go)
 {
 	struct guest_error err = { .size = sizeof(err) };
 	struct wire_plain ready;
@@ -440,5 +449,11 @@ __attribute__((noreturn)) void keeper_main(struct keeper *keeper, const struct w
 	wire_close_fds(fds, fds_count);
 	if (wire_send_plain(keeper->control, WIRE_READY) < 0)
 		_exit(1);
+}
+
+__attribute__((noreturn)) void keeper_main(struct keeper *keeper, const struct wire_start *start,
+					   int archive, int unpacker, int go)
+{
+	begin(keeper, start, archive, unpacker, go);
 	keeper_loop(keeper);
 }

@@ -7,10 +7,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -23,6 +25,9 @@
 #include "base/fd.h"
 #include "base/sys.h"
 #include "helper/helper.h"
+
+#define KEEPER_STACK_SIZE 262144
+#define OLD_STACK_REACH (2U << 20)
 
 /* A host that the kernel shall not kill for want of memory (proc(5)) would have guests that it
  * cannot: those of a control group whose limit they have met could then not even be ended so. */
@@ -124,21 +129,17 @@ static int explain_clone(int errnum, struct guest_error *err)
 		     "forbids user namespaces");
 }
 
-static pid_t clone_keeper(int *ret_pidfd)
+/*
+ * The keeper's stack lies beside its variables, so that a fork of it copies one page table: those
+ * of the kernel's places for stacks and mappings would be six pages more.
+ */
+static pid_t clone_keeper(int (*begin)(void *), void *argument, int *ret_pidfd)
 {
-	unsigned long flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_PIDFD;
-	struct clone_args args = {
-		.flags = flags,
-		.pidfd = (uint64_t)(uintptr_t)ret_pidfd,
-		.exit_signal = SIGCHLD,
-	};
-	pid_t pid = sys_clone3(&args);
+	static _Alignas(4096) char stack[KEEPER_STACK_SIZE] HELPER_LARGE(0);
 
-	/* containers' filters answer clone3 with ENOSYS, since they cannot look into its arguments
-	 */
-	if (pid < 0 && errno == ENOSYS)
-		pid = sys_clone(flags | SIGCHLD, ret_pidfd);
-	return pid;
+	return clone(begin, stack + sizeof(stack),
+		     CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_PIDFD | SIGCHLD, argument,
+		     ret_pidfd);
 }
 
 /* A rootfs directory of a host that is root, mounted so that the keeper's root owns what the host's
@@ -185,14 +186,18 @@ static int open_own_proc(struct guest_error *err)
 	return error_remedy(err, "mount -t proc proc /proc");
 }
 
+static int end_at_once(void *argument)
+{
+	(void)argument;
+	return 0;
+}
+
 /* Where no user namespace can be made at all, that is the reason to tell. Keeps `err` otherwise. */
 static void probe_clone(struct guest_error *err)
 {
 	int pidfd = -EBADF;
-	pid_t pid = clone_keeper(&pidfd);
+	pid_t pid = clone_keeper(end_at_once, NULL, &pidfd);
 
-	if (pid == 0)
-		_exit(0);
 	if (pid < 0)
 		explain_clone(errno, err);
 	else
@@ -203,8 +208,23 @@ static void probe_clone(struct guest_error *err)
 struct launch {
 	const struct wire_start *start;
 	int directory, archive, unpacker, proc;
+	int go[2];	   /* how the keeper hears that it has its maps */
+	const void *stack; /* ours, of which the keeper has a copy */
 	struct keeper keeper;
 };
+
+static int begin_keeper(void *argument)
+{
+	struct launch *launch = argument;
+	uintptr_t stack = (uintptr_t)launch->stack & ~(uintptr_t)4095;
+
+	/* whatever of it there is, and the vDSO near it */
+	madvise((void *)(stack - OLD_STACK_REACH), 2 * OLD_STACK_REACH, MADV_DONTFORK);
+	fd_close(&launch->go[0]);
+	fd_close(&launch->proc);
+	keeper_main(&launch->keeper, launch->start, launch->archive, launch->unpacker,
+		    launch->go[1]);
+}
 
 /* Clone the keeper, write its maps, tell it to go on. */
 static int launch_once(struct launch *launch, struct guest_error *err)
@@ -216,22 +236,17 @@ static int launch_once(struct launch *launch, struct guest_error *err)
 		.gid = map->gid_outside[0],
 	};
 	bool fill = launch->start->rootfs == WIRE_ROOTFS_FILL;
-	int go[2], fds[2] = { -1, -1 }, tree = -EBADF, r;
+	int fds[2] = { -1, -1 }, tree = -EBADF, *go = launch->go, r;
 	struct wire_plain plain;
 	char path[32];
 	pid_t pid;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, go) < 0)
 		return error_make(err, errno, GUEST_STAGE_HELPER, "socketpair");
-	pid = clone_keeper(&fds[0]);
+	launch->stack = &pid;
+	pid = clone_keeper(begin_keeper, launch, &fds[0]);
 	if (pid < 0)
 		return explain_clone(errno, err);
-	if (pid == 0) {
-		close(go[0]);
-		fd_close(&launch->proc);
-		keeper_main(&launch->keeper, launch->start, launch->archive, launch->unpacker,
-			    go[1]);
-	}
 	close(go[1]);
 	answer.pid = pid;
 	idmap_stored(map, answer.stored_ids);

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The helper's malloc(3), for the little that it allocates: each block is a mapping of its own, and
+ * is returned when it is freed. libc's own keeps memory that every guest would get a copy of, and
+ * looks for a random number on the first stack, of which holders have none.
+ */
+#include <errno.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#define HEADER_SIZE 16 /* as malloc(3) aligns */
+
+/* What lies before a block; its size is that of the mapping. */
+struct header {
+	_Alignas(HEADER_SIZE) size_t size;
+};
+
+static void *finish(void *mapping, size_t size)
+{
+	struct header *header = mapping;
+
+	if (mapping == MAP_FAILED)
+		return NULL;
+	header->size = size;
+	return header + 1;
+}
+
+static int add_header(size_t *size)
+{
+	if (!__builtin_add_overflow(*size, sizeof(struct header), size))
+		return 0;
+	errno = ENOMEM;
+	return -1;
+}
+
+void *malloc(size_t size)
+{
+	if (add_header(&size) < 0)
+		return NULL;
+	return finish(mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+		      size);
+}
+
+void *calloc(size_t count, size_t size)
+{
+	if (__builtin_mul_overflow(count, size, &size))
+		size = SIZE_MAX;
+	return malloc(size); /* which is zeroed */
+}
+
+void *realloc(void *block, size_t size)
+{
+	struct header *header = block;
+
+	if (!block)
+		return malloc(size);
+	if (add_header(&size) < 0)
+		return NULL;
+	header--;
+	return finish(mremap(header, header->size, size, MREMAP_MAYMOVE), size);
+}
+
+void free(void *block)
+{
+	struct header *header = block;
+
+	if (block)
+		munmap(header - 1, header[-1].size);
+}
