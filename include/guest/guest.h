@@ -283,8 +283,12 @@ struct guest_command {
 	 */
 	const char *const *envp;
 	const char *cwd;	/* absolute, in the guest; NULL: "/" */
-	const void *stdin_data; /* what the command reads as stdin if stdin_fd is -1 */
-	uint64_t stdin_size;	/* 0: stdin is empty */
+	/*
+	 * What the command reads as stdin if stdin_fd is -1: a file of its own or, if it is more
+	 * than 1 MiB and guest_run() waits for the command, without GUEST_KEEP_BACKGROUND, a pipe.
+	 */
+	const void *stdin_data;
+	uint64_t stdin_size; /* 0: stdin is empty */
 	/*
 	 * Fds of the caller's own; they stay the caller's. What the guest is given it has: it can
 	 * open a file anew through /proc/self/fd, for writing too where the file's mode and owner

@@ -197,6 +197,14 @@ struct run_pipe {
 	int read, write;
 };
 
+/* Large stdin_data on its way from the host to the command; -EBADF: none, or all of it has come. */
+struct run_input {
+	int socket;
+	struct run_pipe pipe; /* whose read end stays open, to tell what the command has left */
+	bool is_full;	      /* something is there, and has no room in the pipe */
+	uint64_t moved;
+};
+
 /* A file of the caller's that is a command's stdin, stdout or stderr. */
 struct run_file {
 	dev_t device;
@@ -215,6 +223,7 @@ struct run {
 	bool keeps_socket; /* it becomes holder->idle again */
 	int cgroup;	   /* or -EBADF */
 	struct run_pipe pipes[2];
+	struct run_input input;
 	struct run_file given[3];
 	struct wire_run_limits limits;
 	uint32_t cause; /* GUEST_* for which we have killed it */
@@ -262,12 +271,26 @@ struct holder {
 	int idle;	   /* the run socket that the guest was made with, between two runs */
 };
 
+/* A WIRE_RUN and the fds that came with it, but for the run's socket. */
+struct run_request {
+	const struct wire_run *message;
+	const int *fds;
+	size_t fds_count;
+};
+
+/* run_request.c: read it into run->command, and make what is missing of its stdio. */
+int run_read_request(const struct holder *holder, const struct run_request *request,
+		     struct run *run, struct guest_error *err);
+
 /*
  * Start what a WIRE_RUN asks for. Takes over the run's socket and the fds; tells the host about
  * failures itself.
  */
 void run_start(struct holder *holder, const struct wire_run *message, int *socket, int *fds,
 	       size_t fds_count);
+
+/* More of its stdin has come, or there is room for more. */
+void run_feed(struct holder *holder, struct run *run);
 
 /* Give the host the pipes of holder->quiet. */
 void run_hand_over(struct holder *holder);
@@ -305,6 +328,21 @@ struct run *sweep_owner(const struct holder *holder, pid_t pid);
 
 /* The CPU time in a wait4(2). */
 uint64_t run_cpu_ns(const struct rusage *usage);
+
+/* --- input.c: large stdin_data --- */
+
+struct pollfd;
+
+void input_close(struct run_input *input);
+
+/* What to wait for before input_move(). */
+void input_poll(const struct run_input *input, struct pollfd *poll_fd);
+
+/* Pass on what there is and has room. 0 or -errno. */
+int input_move(struct run_input *input);
+
+/* Bytes that the command has read. */
+uint64_t input_read(const struct run_input *input);
 
 /* --- sample.c: limits that no control group enforces --- */
 

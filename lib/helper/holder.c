@@ -199,8 +199,7 @@ static void serve_idle(struct holder *holder)
 	int fds[WIRE_FDS_MAX], r;
 	size_t fds_count = 0;
 
-	r = wire_receive(holder->idle, &helper_message, sizeof(helper_message), fds, &fds_count,
-			 1);
+	r = wire_receive(holder->idle, &helper_message, sizeof(helper_message), fds, &fds_count, 1);
 	if (r == WIRE_RUN && run->header.size >= sizeof(*run)) {
 		run_start(holder, run, &holder->idle, fds, fds_count);
 		return;
@@ -217,10 +216,11 @@ enum {
 	HEAR_HOSTS_END, /* of which the socket does not tell, if a forked copy of the host has it */
 	HEAR_IDLE,
 	HEAR_OUTPUT,		     /* two, of the run that has been quiet so far */
-	HEAR_RUNS = HEAR_OUTPUT + 2, /* signals for each, or that it shall end */
+	HEAR_RUNS = HEAR_OUTPUT + 2, /* two for each: signals, or that it shall end; its stdin */
 };
 
-#define FEW_RUNS 8 /* for more, poll(2)'s array is not on the stack */
+#define HEARD(runs) (HEAR_RUNS + 2 * (runs))
+#define FEW_RUNS 4 /* for more, poll(2)'s array is not on the stack */
 
 /* By poll(2), since what epoll(7) watches counts against a quota of the user, which a guest can use
  * up. */
@@ -235,10 +235,12 @@ static nfds_t fill_poll(const struct holder *holder, struct pollfd *fds)
 	fds[HEAR_IDLE].fd = holder->idle;
 	for (int i = 0; i < 2; i++)
 		fds[HEAR_OUTPUT + i].fd = quiet ? quiet->pipes[i].read : -1;
-	for (const struct run *run = holder->runs; run; run = run->next, n++)
-		fds[n].fd = run->killed ? -1 : run->socket;
 	for (nfds_t i = 0; i < n; i++)
 		fds[i].events = POLLIN;
+	for (const struct run *run = holder->runs; run; run = run->next, n += 2) {
+		fds[n] = (struct pollfd){ .fd = run->killed ? -1 : run->socket, .events = POLLIN };
+		input_poll(&run->input, &fds[n + 1]);
+	}
 	return n;
 }
 
@@ -273,8 +275,8 @@ static int next_timeout(const struct holder *holder, bool more_dead)
 
 __attribute__((noreturn)) static void holder_loop(struct holder *holder)
 {
-	static struct pollfd many[HEAR_RUNS + RUN_SLOTS] HELPER_LARGE(3);
-	struct pollfd few[HEAR_RUNS + FEW_RUNS];
+	static struct pollfd many[HEARD(RUN_SLOTS)] HELPER_LARGE(3);
+	struct pollfd few[HEARD(FEW_RUNS)];
 	struct signalfd_siginfo info;
 	bool more_dead = false;
 
@@ -291,9 +293,12 @@ __attribute__((noreturn)) static void holder_loop(struct holder *holder)
 			continue;
 		if (fds[HEAR_HOSTS_END].revents)
 			_exit(0);
-		for (run = holder->runs, n = HEAR_RUNS; run; run = run->next, n++)
+		for (run = holder->runs, n = HEAR_RUNS; run; run = run->next, n += 2) {
 			if (fds[n].revents)
 				run_serve(holder, run);
+			if (fds[n + 1].revents)
+				run_feed(holder, run);
+		}
 		if (fds[HEAR_CHILDREN].revents || more_dead) {
 			(void)!read(holder->signals, &info, sizeof(info));
 			more_dead = run_reap(holder);

@@ -328,7 +328,8 @@ struct output {
 	uint32_t stream; /* GUEST_STDOUT, GUEST_STDERR */
 	char *data;
 	size_t size, capacity;
-	uint64_t total; /* bytes that arrived */
+	size_t populated; /* so much of it has its pages */
+	uint64_t total;	  /* bytes that arrived */
 	bool truncated;
 	bool over_budget;
 	struct budget *budget; /* of the guest */
@@ -353,16 +354,39 @@ void output_close(struct output *output);
 /* A NUL behind the data, which is never NULL then. */
 int output_finish(struct output *output);
 
+/* --- input.c: stdin_data --- */
+
+#define INPUT_COPY_MAX (1U << 20) /* what is larger is sent while the command reads it */
+
+struct input {
+	const char *data;
+	uint64_t size, sent;
+	int copy;   /* of the memfd, for its offset; else -EBADF */
+	int socket; /* where the rest goes, when there is room; else -EBADF */
+};
+
+/* Add it to the request for a command. `is_spawned`: the data need not stay. Its index, or -errno.
+ */
+int input_add(struct input *input, const struct guest_command *command, bool is_spawned,
+	      struct request *request, uint32_t *flags, struct guest_error *err);
+
+/* Send what there is room for. 0 or -errno. */
+int input_send(struct input *input);
+
+/* How much the command has read. */
+uint64_t input_bytes_read(const struct input *input, const struct wire_ended *ended);
+void input_clear(struct input *input);
+
 /* A run, from the request to its result. */
 struct pump {
 	struct guest *guest;
 	const struct guest_command *command;
 	int socket;
-	bool is_kept;	/* it is guest->idle */
-	int exec;	/* closes at the command's exec; -EBADF: not asked for */
-	int wake;	/* not owned: readable when `cancelled` has changed */
-	int cancelled;	/* atomic */
-	int stdin_copy; /* of the memfd, for its offset */
+	bool is_kept;  /* it is guest->idle */
+	int exec;      /* closes at the command's exec; -EBADF: not asked for */
+	int wake;      /* not owned: readable when `cancelled` has changed */
+	int cancelled; /* atomic */
+	struct input input;
 	struct output outputs[2];
 	bool has_pipes; /* they have come */
 	struct command_limits limits;

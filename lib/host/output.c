@@ -1,14 +1,21 @@
 // SPDX-License-Identifier: MIT
 #include <errno.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/sys.h"
 #include "host/host.h"
 
 #define FIRST_CAPACITY 4096
 #define PIPE_CAPACITY 65536 /* pipe(7) */
+
+#define PAGE 4096UL /* or less than one */
+#define POPULATE_FROM (1U << 20)
+#define POPULATE_AT_ONCE (1U << 18)
 
 /*
  * Room for a read, and one byte more for the NUL: little until more has come than that. It doubles,
@@ -30,6 +37,28 @@ static int make_room(struct output *output)
 	output->data = data;
 	output->capacity = capacity;
 	return 0;
+}
+
+/*
+ * Have the pages made that the next reads will fill, many at once: on a virtual machine, a fault
+ * for each takes twice as long (madvise(2), Linux 5.14).
+ */
+static void populate(struct output *output)
+{
+	uintptr_t data = (uintptr_t)output->data, at = data + output->size, end;
+
+	if (output->capacity < POPULATE_FROM || output->populated >= output->size + PIPE_CAPACITY)
+		return;
+	if (at < data + output->populated)
+		at = data + output->populated;
+	at = (at + PAGE - 1) & ~(PAGE - 1);
+	end = data + output->capacity < at + POPULATE_AT_ONCE ? data + output->capacity :
+								at + POPULATE_AT_ONCE;
+	end &= ~(PAGE - 1);
+	if (end > at && madvise((void *)at, end - at, MADV_POPULATE_WRITE) < 0)
+		output->populated = SIZE_MAX - PIPE_CAPACITY; /* they will come one by one */
+	else
+		output->populated = end - data;
 }
 
 /* Bytes have arrived behind output->size: hand them out, keep what shall be kept. */
@@ -70,6 +99,7 @@ int output_read(struct output *output, const struct guest_command *command)
 	r = make_room(output);
 	if (r < 0)
 		return r;
+	populate(output);
 	do
 		n = read(output->fd, output->data + output->size,
 			 output->capacity - output->size - 1);

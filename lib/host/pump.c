@@ -172,6 +172,14 @@ static void look_for_cancel(struct pump *pump)
 		kill_run(pump, GUEST_CANCELLED, 0);
 }
 
+static void feed(struct pump *pump, struct guest_error *err)
+{
+	int r = input_send(&pump->input);
+
+	if (r < 0)
+		fail_run(pump, -r, "sending stdin", err);
+}
+
 int pump_go(struct pump *pump, bool until_exec, struct guest_error *err)
 {
 	while (!pump->over) {
@@ -182,6 +190,7 @@ int pump_go(struct pump *pump, bool until_exec, struct guest_error *err)
 			{ .fd = until_exec ? -1 : pump->outputs[1].fd, .events = POLLIN },
 			{ .fd = pump->wake, .events = POLLIN },
 			{ .fd = until_exec ? pump->exec : -1, .events = POLLIN },
+			{ .fd = pump->input.socket, .events = POLLOUT },
 		};
 		int n = poll(poll_fds, sizeof(poll_fds) / sizeof(poll_fds[0]),
 			     host_poll_timeout(pump->deadline));
@@ -194,6 +203,8 @@ int pump_go(struct pump *pump, bool until_exec, struct guest_error *err)
 				judge(pump, output_read(&pump->outputs[i], pump->command));
 		if (n > 0 && poll_fds[0].revents)
 			r = take_message(pump, err);
+		if (r == 0 && n > 0 && poll_fds[5].revents)
+			feed(pump, err);
 		if (r == 0 && n > 0 && poll_fds[3].revents) {
 			pump->wake = -EBADF;
 			look_for_cancel(pump);
@@ -287,15 +298,6 @@ static void read_group(struct pump *pump, struct cgroup_usage *usage)
 		pump->seen |= GUEST_SEEN_PIDS_MAX;
 }
 
-static uint64_t stdin_read(const struct pump *pump)
-{
-	off_t at = pump->stdin_copy < 0 ? 0 : lseek(pump->stdin_copy, 0, SEEK_CUR);
-
-	return at < 0					? 0 :
-	       (uint64_t)at > pump->command->stdin_size ? pump->command->stdin_size :
-							  (uint64_t)at;
-}
-
 static uint64_t larger(uint64_t a, uint64_t b)
 {
 	return a > b ? a : b;
@@ -345,7 +347,7 @@ static int fill_result(struct pump *pump, bool lost, struct guest_result *result
 		.memory_peak_bytes = larger(usage.memory_peak, ended->memory_peak),
 		.minor_faults = ended->minor_faults,
 		.major_faults = ended->major_faults,
-		.stdin_bytes = stdin_read(pump),
+		.stdin_bytes = input_bytes_read(&pump->input, ended),
 		.stdout_bytes = outputs[0].total,
 		.stderr_bytes = outputs[1].total,
 		.written_bytes = ended->written_bytes,
@@ -375,7 +377,7 @@ int pump_start(struct pump *pump, struct guest *guest, const struct guest_comman
 		.socket = -EBADF,
 		.exec = -EBADF,
 		.wake = -EBADF,
-		.stdin_copy = -EBADF,
+		.input = { .copy = -EBADF, .socket = -EBADF },
 		.outputs = { { .fd = -EBADF, .budget = &guest->budget },
 			     { .fd = -EBADF, .budget = &guest->budget } },
 		.limits = { .dir = -EBADF },
@@ -430,7 +432,7 @@ void pump_clear(struct pump *pump)
 		shutdown(pump->socket, SHUT_RDWR);
 	fd_close(&pump->socket);
 	fd_close(&pump->exec);
-	fd_close(&pump->stdin_copy);
+	input_clear(&pump->input);
 	for (int i = 0; i < 2; i++) {
 		fd_close(&pump->outputs[i].fd);
 		free(pump->outputs[i].data);

@@ -110,20 +110,8 @@ static int add_duplicate(struct request *request, int fd, const char *name, stru
 	return r < 0 ? r : 0;
 }
 
-/* A copy of the memfd is kept: its offset tells how much was read. */
-static int add_stdin_data(struct pump *pump, struct request *request, struct guest_error *err)
-{
-	const struct guest_command *command = pump->command;
-	int fd = fd_sealed_copy("guest-stdin", command->stdin_data, command->stdin_size, false);
-
-	if (fd < 0)
-		return error_make(err, -fd, GUEST_STAGE_MEMORY, "memfd of stdin");
-	pump->stdin_copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-	return request_add_fd(request, fd, err);
-}
-
 static int add_stdio(struct pump *pump, struct request *request, struct wire_run *run,
-		     struct guest_error *err)
+		     bool is_spawned, struct guest_error *err)
 {
 	const struct guest_command *command = pump->command;
 	int r = 0;
@@ -136,7 +124,7 @@ static int add_stdio(struct pump *pump, struct request *request, struct wire_run
 		run->flags |= WIRE_RUN_STDIN;
 		r = command->stdin_fd >= 0 ?
 			    add_duplicate(request, command->stdin_fd, "stdin_fd", err) :
-			    add_stdin_data(pump, request, err);
+			    input_add(&pump->input, command, is_spawned, request, &run->flags, err);
 	}
 	if (r >= 0 && command->stdout_fd >= 0) {
 		run->flags |= WIRE_RUN_STDOUT;
@@ -208,7 +196,7 @@ static int fill_request(struct pump *pump, struct request *request, bool tell_ex
 			struct guest_error *err)
 {
 	struct wire_run run = { 0 };
-	int r = add_stdio(pump, request, &run, err);
+	int r = add_stdio(pump, request, &run, tell_exec, err);
 
 	if (r == 0)
 		r = add_limits(pump, request, &run, err);

@@ -171,6 +171,7 @@ enum wire_run_flags {
 	WIRE_RUN_CGROUP = 1 << 5,
 	WIRE_RUN_EXEC = 1 << 6,
 	WIRE_RUN_KEEP_BACKGROUND = 1 << 7,
+	WIRE_RUN_STDIN_STREAM = 1 << 8, /* stdin comes by a socket, for the holder to pass on */
 };
 
 /* Limits of a command that its holder sets or enforces; 0: none. */
@@ -216,6 +217,7 @@ struct wire_ended {
 	uint64_t processes_peak; /* the same */
 	uint64_t written_bytes;	 /* with WIRE_CREATE_COUNT_WRITTEN */
 	uint64_t exec_ns;	 /* CLOCK_MONOTONIC at its exec */
+	uint64_t stdin_bytes;	 /* read, with WIRE_RUN_STDIN_STREAM */
 };
 
 enum wire_question {

@@ -189,6 +189,7 @@ static int on_output(void *user_data, uint32_t stream, const void *data, size_t 
 static struct guest_command some_command(int *calls)
 {
 	static const char *const argv[] = { "command", NULL };
+	static const char large[INPUT_COPY_MAX + 1];
 	uint8_t bits = take_byte(&input);
 	struct guest_command command;
 
@@ -196,8 +197,10 @@ static struct guest_command some_command(int *calls)
 	command.argv = argv;
 	command.output_limit_bytes = OUTPUT_LIMIT; /* what /dev/zero gives has no end */
 	command.flags = bits & (GUEST_TRUNCATE_OUTPUT | GUEST_MERGE_STDERR | GUEST_NO_CAPTURE);
-	if (bits & 0x10)
-		command.stdin_data = "in", command.stdin_size = 2;
+	if (bits & 0x10) {
+		command.stdin_data = bits & 0x80 ? large : "in";
+		command.stdin_size = bits & 0x80 ? sizeof(large) : 2;
+	}
 	if (bits & 0x20)
 		command.timeout_ns = 1;
 	if (bits & 0x40) {

@@ -28,6 +28,8 @@ static int count_kill(pid_t pid, int signal)
 #define kill(pid, signal) count_kill(pid, signal)
 #include "helper/run.c"
 #undef kill
+#include "helper/input.c"
+#include "helper/run_request.c"
 
 #define TOO_MANY_FDS 200 /* more than fit; the kernel carries 253 */
 #define SENT_MAX 8192

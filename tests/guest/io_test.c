@@ -2,10 +2,12 @@
 /* What goes into a command and comes out of it. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "support.h"
@@ -163,6 +165,73 @@ START_TEST(stdin_that_is_read_in_part_is_counted)
 	ck_assert_uint_eq(result.stdin_bytes, 0);
 	guest_result_clear(&result);
 	free(bytes);
+}
+END_TEST
+
+/* Forks a copy of the host that has all its fds, when the command has begun. */
+static int fork_a_copy(void *user_data, uint32_t stream, const void *data, size_t size)
+{
+	pid_t *copy = user_data;
+
+	(void)stream, (void)data, (void)size;
+	if (*copy != 0)
+		return 0;
+	*copy = fork();
+	while (*copy == 0)
+		pause();
+	return 0;
+}
+
+START_TEST(large_stdin_ends_though_a_copy_of_the_host_lives)
+{
+	char *bytes = random_bytes(LARGE);
+	struct guest_command command = command_reading(bytes, SHELL("echo begun; cat | wc -c"));
+	struct guest_result result;
+	pid_t copy = 0;
+
+	command.on_output = fork_a_copy;
+	command.user_data = &copy;
+	command.timeout_ns = 60 * SECOND;
+	run(guest_with(NULL), &command, &result);
+	ck_assert_int_gt(copy, 0);
+	kill(copy, SIGKILL);
+	ck_assert_int_eq(waitpid(copy, NULL, 0), copy);
+	ck_assert_uint_eq(result.cause, GUEST_EXITED);
+	ck_assert_str_eq(result.stdout_data, "begun\n104857600\n");
+	ck_assert_uint_eq(result.stdin_bytes, LARGE);
+	guest_result_clear(&result);
+	free(bytes);
+}
+END_TEST
+
+struct reader {
+	struct guest *guest;
+	char *bytes;
+};
+
+static void *read_large(void *argument)
+{
+	const struct reader *reader = argument;
+	struct guest_command command = command_reading(reader->bytes, ARGV("cat"));
+	struct guest_result result;
+
+	run(reader->guest, &command, &result);
+	ck_assert_uint_eq(result.stdout_size, LARGE);
+	ck_assert_int_eq(memcmp(result.stdout_data, reader->bytes, LARGE), 0);
+	guest_result_clear(&result);
+	return NULL;
+}
+
+START_TEST(large_stdin_goes_to_several_at_once)
+{
+	struct reader reader = { guest_with(NULL), random_bytes(LARGE) };
+	pthread_t threads[3];
+
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, read_large, &reader), 0);
+	for (int i = 0; i < 3; i++)
+		pthread_join(threads[i], NULL);
+	free(reader.bytes);
 }
 END_TEST
 
@@ -528,6 +597,8 @@ static Suite *make(void)
 	tcase_add_test(tcase, a_hundred_megabytes_go_through_and_back);
 	tcase_add_test(tcase, stdin_that_nobody_reads_blocks_nothing);
 	tcase_add_test(tcase, stdin_that_is_read_in_part_is_counted);
+	tcase_add_test(tcase, large_stdin_ends_though_a_copy_of_the_host_lives);
+	tcase_add_test(tcase, large_stdin_goes_to_several_at_once);
 	tcase_add_loop_test(tcase, large_stdin_can_be_opened_by_name, 0, 2);
 	tcase_add_test(tcase, stdin_data_cannot_be_changed_by_the_command);
 	tcase_add_test(tcase, stdin_fd_can_be_a_pipe_and_stays_the_callers);
