@@ -134,7 +134,8 @@ enum {
 
 /* guest_config.flags */
 enum {
-	/* no filter but for prlimit(2) of others, keyctl(2) and PTRACE_O_TRACEEXIT: see guest(7) */
+	/* no filter but for prlimit(2) of others, keyctl(2), PTRACE_O_TRACEEXIT, splice(2) and
+	 * sendfile(2), and io_uring: see guest(7) */
 	GUEST_NO_SECCOMP = 1 << 0,
 	GUEST_BEST_EFFORT =
 		1 << 1,	       /* a limit that nothing here can enforce is dropped, not refused */
@@ -231,9 +232,9 @@ struct guest_config {
 	 * Budgets for the guest's life; 0: none. When one is spent, no command is started any more
 	 * (-EDQUOT, GUEST_STAGE_BUDGET), and those that run are ended with the cause in brackets.
 	 */
-	uint64_t budget_commands;      /* that may be started */
-	uint64_t budget_cpu_ns;	       /* of all commands together (GUEST_CPU_TIME) */
-	uint64_t budget_wall_ns;       /* since guest_init() or guest_pool_take() (GUEST_TIMED_OUT) */
+	uint64_t budget_commands; /* that may be started */
+	uint64_t budget_cpu_ns;	  /* of all commands together (GUEST_CPU_TIME) */
+	uint64_t budget_wall_ns;  /* since guest_init() or guest_pool_take() (GUEST_TIMED_OUT) */
 	uint64_t budget_output_bytes;  /* captured (GUEST_OUTPUT_LIMIT) */
 	uint64_t budget_written_bytes; /* by write(2) and its like, to whatever it be; counted at
 					  the end of each command, which is not ended for it */
@@ -282,10 +283,11 @@ struct guest_command {
 	 * is looked for.
 	 */
 	const char *const *envp;
-	const char *cwd;	/* absolute, in the guest; NULL: "/" */
+	const char *cwd; /* absolute, in the guest; NULL: "/" */
 	/*
 	 * What the command reads as stdin if stdin_fd is -1: a file of its own or, if it is more
-	 * than 1 MiB and guest_run() waits for the command, without GUEST_KEEP_BACKGROUND, a pipe.
+	 * than 1 MiB and guest_run() waits for the command, without GUEST_KEEP_BACKGROUND, a pipe;
+	 * then it must not change during the call.
 	 */
 	const void *stdin_data;
 	uint64_t stdin_size; /* 0: stdin is empty */

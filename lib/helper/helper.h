@@ -192,16 +192,17 @@ bool command_may_share(void);
 #define RUN_STACK_SIZE 16384
 #define RUN_ROOM_SIZE 4096
 
-/* Both ends of captured output; -EBADF: the host has it, or gave something else. */
+/* Both ends of a pipe to or from a command; -EBADF: the host has it, or gave something else. */
 struct run_pipe {
 	int read, write;
 };
 
-/* Large stdin_data on its way from the host to the command; -EBADF: none, or all of it has come. */
+/* Large stdin_data on its way from the host to the command. */
 struct run_input {
 	int socket;
 	struct run_pipe pipe; /* whose read end stays open, to tell what the command has left */
-	bool is_full;	      /* something is there, and has no room in the pipe */
+	char *buffer;	      /* NULL: there is none, or all of it has been passed on */
+	size_t at, size;      /* what has had no room in the pipe yet */
 	uint64_t moved;
 };
 
@@ -333,10 +334,13 @@ uint64_t run_cpu_ns(const struct rusage *usage);
 
 struct pollfd;
 
+/* The pipe is there. What comes by a socket, which stays the caller's, shall go through it. After a
+ * failure, too, input_close(). */
+int input_open(struct run_input *input, int socket, struct guest_error *err);
 void input_close(struct run_input *input);
 
-/* What to wait for before input_move(). */
-void input_poll(const struct run_input *input, struct pollfd *poll_fd);
+/* What to wait for before input_move(); false: nothing. */
+bool input_poll(const struct run_input *input, struct pollfd *poll_fd);
 
 /* Pass on what there is and has room. 0 or -errno. */
 int input_move(struct run_input *input);

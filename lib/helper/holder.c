@@ -216,7 +216,7 @@ enum {
 	HEAR_HOSTS_END, /* of which the socket does not tell, if a forked copy of the host has it */
 	HEAR_IDLE,
 	HEAR_OUTPUT,		     /* two, of the run that has been quiet so far */
-	HEAR_RUNS = HEAR_OUTPUT + 2, /* two for each: signals, or that it shall end; its stdin */
+	HEAR_RUNS = HEAR_OUTPUT + 2, /* signals for each, or that it shall end; its stdin, if any */
 };
 
 #define HEARD(runs) (HEAR_RUNS + 2 * (runs))
@@ -237,11 +237,13 @@ static nfds_t fill_poll(const struct holder *holder, struct pollfd *fds)
 		fds[HEAR_OUTPUT + i].fd = quiet ? quiet->pipes[i].read : -1;
 	for (nfds_t i = 0; i < n; i++)
 		fds[i].events = POLLIN;
-	for (const struct run *run = holder->runs; run; run = run->next, n += 2) {
-		fds[n] = (struct pollfd){ .fd = run->killed ? -1 : run->socket, .events = POLLIN };
-		input_poll(&run->input, &fds[n + 1]);
+	for (const struct run *run = holder->runs; run; run = run->next) {
+		fds[n++] =
+			(struct pollfd){ .fd = run->killed ? -1 : run->socket, .events = POLLIN };
+		n += input_poll(&run->input, &fds[n]);
 	}
-	return n;
+	return n; /* fewer than we have fds, of which poll(2) must not get more than RLIMIT_NOFILE
+		   */
 }
 
 static int until(uint64_t time_ns)
@@ -293,10 +295,12 @@ __attribute__((noreturn)) static void holder_loop(struct holder *holder)
 			continue;
 		if (fds[HEAR_HOSTS_END].revents)
 			_exit(0);
-		for (run = holder->runs, n = HEAR_RUNS; run; run = run->next, n += 2) {
-			if (fds[n].revents)
+		for (run = holder->runs, n = HEAR_RUNS; run; run = run->next) {
+			bool has_input = run->input.buffer;
+
+			if (fds[n++].revents)
 				run_serve(holder, run);
-			if (fds[n + 1].revents)
+			if (has_input && fds[n++].revents)
 				run_feed(holder, run);
 		}
 		if (fds[HEAR_CHILDREN].revents || more_dead) {

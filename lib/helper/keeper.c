@@ -62,7 +62,8 @@ static struct keeper_guest *guests, *unused;
 /* The first are not: a page less to copy for each new guest. */
 static struct keeper_guest *guest_new(void)
 {
-	static struct keeper_guest first[GUESTS_FIRST], *next = first, *end = first + GUESTS_FIRST;
+	static struct keeper_guest first_guests[GUESTS_FIRST], *next = first_guests,
+							       *end = first_guests + GUESTS_FIRST;
 	struct keeper_guest *guest = unused;
 
 	if (guest) {
@@ -251,7 +252,9 @@ static int keeper_setup(struct keeper *keeper, const struct wire_start *start, i
 	find_masks(keeper);
 	cap_quotas(keeper);
 	keeper->go = mmap(go, sizeof(go), PROT_READ | PROT_WRITE,
-			  MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+			  MAP_SHARED | MAP_ANONYMOUS |
+				  (sysconf(_SC_PAGESIZE) == sizeof(go) ? MAP_FIXED : 0),
+			  -1, 0);
 	if (keeper->go == MAP_FAILED)
 		return error_make(err, errno, GUEST_STAGE_MEMORY, "mmap");
 	return wait_for_undertaker(keeper, err);

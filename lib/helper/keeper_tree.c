@@ -198,16 +198,20 @@ static int mount_rootfs_directory(const struct wire_start *start, int tree, stru
 /* More than "." and ".."? Not by readdir(3), which allocates memory that each guest would get. */
 static bool is_empty(const char *path)
 {
-	int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), entries = 0;
-	_Alignas(uint64_t) char buffer[2048];
+	int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_Alignas(struct dirent) char buffer[2048];
+	bool empty = true;
 	long size;
 
-	while (entries <= 2 &&
-	       (size = syscall(SYS_getdents64, directory, buffer, sizeof(buffer))) > 0)
-		for (long at = 0; at < size; entries++)
-			at += ((struct dirent *)(buffer + at))->d_reclen;
+	while (empty && (size = syscall(SYS_getdents64, directory, buffer, sizeof(buffer))) > 0)
+		for (long at = 0; empty && at < size;) {
+			const struct dirent *entry = (struct dirent *)(buffer + at);
+
+			empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+			at += entry->d_reclen;
+		}
 	fd_close(&directory);
-	return entries <= 2;
+	return empty;
 }
 
 /* Mount points that the rootfs lacks, or has as something else than a directory. */

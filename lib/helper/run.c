@@ -111,16 +111,16 @@ static struct command_slot *take_slot(struct holder *holder)
 }
 
 /* Most guests have one command at a time. */
-static struct run first HELPER_LARGE(1);
-static bool first_is_taken;
+static struct run first_run HELPER_LARGE(1);
+static bool first_run_is_taken;
 
 static struct run *run_new(void)
 {
-	struct run *run = first_is_taken ? malloc(sizeof(*run)) : &first;
+	struct run *run = first_run_is_taken ? malloc(sizeof(*run)) : &first_run;
 
 	if (!run)
 		return NULL;
-	first_is_taken = true;
+	first_run_is_taken = true;
 	memset(run, 0, offsetof(struct run, room));
 	run->socket = run->cgroup = -EBADF;
 	for (int i = 0; i < 2; i++)
@@ -152,8 +152,8 @@ static void run_free(struct holder *holder, struct run *run)
 	if (run->mapped)
 		munmap(run->mapped, run->mapped_size);
 	free(run->strings);
-	if (run == &first)
-		first_is_taken = false;
+	if (run == &first_run)
+		first_run_is_taken = false;
 	else
 		free(run);
 }
@@ -348,7 +348,6 @@ static void finish(struct holder *holder, struct run *run, int status, const str
 		.major_faults = (uint64_t)usage->ru_majflt,
 		.exec_ns = run->slot->exec_ns,
 		.written_bytes = run->written_bytes,
-		.stdin_bytes = input_read(&run->input),
 	};
 
 	sample_rest(holder, run);
@@ -359,6 +358,7 @@ static void finish(struct holder *holder, struct run *run, int status, const str
 		ended.flags |= WIRE_ENDED_STUCK;
 	}
 	sample_end(holder, run, run_cpu_ns(usage));
+	ended.stdin_bytes = input_read(&run->input);
 	ended.cause = run->cause;
 	ended.seen = run->seen;
 	ended.cpu_ns = run->cpu_ns;

@@ -132,13 +132,12 @@ static int make_output(const struct holder *holder, struct run *run, int stream,
 static int make_input(const struct holder *holder, struct run *run, int socket,
 		      struct guest_error *err)
 {
-	run->input.socket = fcntl(socket, F_DUPFD_CLOEXEC, 3);
-	if (run->input.socket < 0)
-		return error_make(err, errno, GUEST_STAGE_PIPE, "stdin");
-	if (make_pipe(holder, &run->input.pipe, err) < 0)
-		return err->code;
+	int r = make_pipe(holder, &run->input.pipe, err);
+
+	if (r == 0)
+		r = input_open(&run->input, socket, err);
 	run->command.stdio[0] = run->input.pipe.read;
-	return 0;
+	return r;
 }
 
 /* The next fd that came with the request, if its flag says that it did. */

@@ -11,6 +11,7 @@
  *   ENOSYS   foreign system call tables (i386, x32), what is newer than this list, and clone3,
  *            whose arguments a filter cannot read: C libraries fall back on clone
  *   EPERM    what is of use only against the kernel or the host
+ *   EINVAL   splice and sendfile, by which a guest could hold up whoever reads its output
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -39,6 +40,20 @@
  * the host's session keyring, and its quota.
  */
 static const char *const always_denied[] = { "add_key", "keyctl", "request_key" };
+
+/*
+ * While they wait for a socket, these keep the lock of a pipe, and everybody else who reads,
+ * writes, asks or closes it waits for that, past any signal: the host, whose pipe stdout is, for
+ * ever. What calls them falls back on read and write, as sendfile(2) says.
+ */
+static const char *const lock_pipes[] = { "splice", "sendfile", "sendfile64" };
+
+/* It has a splice of its own. */
+static const char *const always_absent[] = {
+	"io_uring_setup",
+	"io_uring_enter",
+	"io_uring_register",
+};
 
 static const char *const denied[] = {
 	/* modules, other kernels, the machine */
@@ -103,12 +118,6 @@ static const char *const denied[] = {
 	"name_to_handle_at",
 };
 
-static const char *const absent[] = {
-	"io_uring_setup",
-	"io_uring_enter",
-	"io_uring_register",
-};
-
 static const uint64_t namespace_flags[] = {
 	CLONE_NEWUSER, CLONE_NEWNS,  CLONE_NEWPID,	    CLONE_NEWNET,
 	CLONE_NEWIPC,  CLONE_NEWUTS, 0x00000080 /* time */,
@@ -167,8 +176,6 @@ static void fill_default(scmp_filter_ctx context)
 {
 	for (size_t i = 0; i < sizeof(denied) / sizeof(denied[0]); i++)
 		deny_always(context, denied[i], EPERM);
-	for (size_t i = 0; i < sizeof(absent) / sizeof(absent[0]); i++)
-		deny_always(context, absent[i], ENOSYS);
 	for (size_t i = 0; i < sizeof(namespace_flags) / sizeof(namespace_flags[0]); i++) {
 		uint64_t flag = namespace_flags[i];
 
@@ -207,6 +214,10 @@ static void fill_minimal(scmp_filter_ctx context)
 			failed = 1;
 	for (size_t i = 0; i < sizeof(always_denied) / sizeof(always_denied[0]); i++)
 		deny_always(context, always_denied[i], EPERM);
+	for (size_t i = 0; i < sizeof(lock_pipes) / sizeof(lock_pipes[0]); i++)
+		deny_always(context, lock_pipes[i], EINVAL);
+	for (size_t i = 0; i < sizeof(always_absent) / sizeof(always_absent[0]); i++)
+		deny_always(context, always_absent[i], ENOSYS);
 }
 
 static void print_instruction(struct sock_filter instruction)

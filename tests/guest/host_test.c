@@ -177,6 +177,46 @@ START_TEST(output_that_no_fd_is_free_for_is_an_error_at_once)
 }
 END_TEST
 
+struct sleeper {
+	struct guest *guest;
+	int null;
+};
+
+/* Host and holder have one fd for it. */
+static void *sleep_without_pipes(void *argument)
+{
+	const struct sleeper *sleeper = argument;
+	struct guest_command command = command_of(ARGV("sleep", "3"));
+	struct guest_result result;
+
+	command.stdin_fd = command.stdout_fd = command.stderr_fd = sleeper->null;
+	run(sleeper->guest, &command, &result);
+	ck_assert_uint_eq(result.cause, GUEST_EXITED);
+	guest_result_clear(&result);
+	return NULL;
+}
+
+START_TEST(more_commands_than_half_of_the_fds_run_at_once)
+{
+	enum { FILES = 300, COUNT = 200 };
+	const struct rlimit low = { FILES, FILES };
+	struct sleeper sleeper;
+	pthread_t threads[COUNT];
+
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &low), 0); /* of this test's process */
+	sleeper.guest = guest_with(NULL);
+	sleeper.null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	for (int i = 0; i < COUNT; i++) {
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, sleep_without_pipes, &sleeper), 0);
+		usleep(3000); /* each needs more for a moment */
+	}
+	for (int i = 0; i < COUNT; i++)
+		pthread_join(threads[i], NULL);
+	close(sleeper.null);
+	expect_shell(sleeper.guest, "echo on", "on\n");
+}
+END_TEST
+
 START_TEST(fds_above_fd_setsize_work)
 {
 	enum { COUNT = 2000 };
@@ -492,6 +532,7 @@ static Suite *make(void)
 	tcase_add_test(tcase, few_fds_are_enough_or_a_clear_error);
 	tcase_add_test(tcase, no_free_fd_is_a_clear_error_and_leaves_nothing);
 	tcase_add_loop_test(tcase, output_that_no_fd_is_free_for_is_an_error_at_once, 0, 2);
+	tcase_add_test(tcase, more_commands_than_half_of_the_fds_run_at_once);
 	tcase_add_test(tcase, fds_above_fd_setsize_work);
 	tcase = suite_case(suite, "state", 60);
 	tcase_add_test(tcase, limit_on_files_is_an_error_and_no_signal);

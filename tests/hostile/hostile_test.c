@@ -25,7 +25,7 @@ static const char *const refused[] = {
 	"ptrace_init", "proc_init",	"proc_init_files", "signal_init", "sched_init", "namespaces", "markers",
 	"mounts",      "mknod",		"devices",	   "setns",	  "syscalls",	"abi32",      "proc_leaks",
 	"fds",	       "inherited_fds", "exe",		   "privileges",  "network",	"keys",	      "trace_exit",
-	"own_world",   "leave_root",
+	"own_world",   "leave_root",	"pipe_lock",
 };
 
 #define REFUSED_COUNT ((int)(sizeof(refused) / sizeof(refused[0])))
@@ -76,7 +76,7 @@ START_TEST(attack_is_refused_to_all_capabilities)
 
 	config.capabilities = "all=ep";
 	must_all_be_refused(ARGV("ptrace_init", "proc_init_files", "signal_init", "namespaces", "markers", "mounts",
-				 "devices", "setns", "syscalls", "abi32", "mknod", "keys", "trace_exit"),
+				 "devices", "setns", "syscalls", "abi32", "mknod", "keys", "trace_exit", "pipe_lock"),
 			    &config);
 }
 END_TEST
@@ -101,7 +101,7 @@ START_TEST(attack_is_refused_without_the_filter)
 
 	config.flags = GUEST_NO_SECCOMP;
 	must_all_be_refused(ARGV("ptrace_init", "proc_init", "proc_init_files", "signal_init", "sched_init", "markers",
-				 "mounts", "devices", "abi32", "mknod", "keys", "trace_exit", "own_world"),
+				 "mounts", "devices", "abi32", "mknod", "keys", "trace_exit", "own_world", "pipe_lock"),
 			    &config);
 }
 END_TEST
@@ -113,8 +113,26 @@ START_TEST(attack_is_refused_without_the_filter_and_with_all_capabilities)
 	config.flags = GUEST_NO_SECCOMP;
 	config.capabilities = "all=ep";
 	must_all_be_refused(ARGV("ptrace_init", "proc_init_files", "signal_init", "markers", "devices", "abi32", "mknod",
-				 "keys", "trace_exit"),
+				 "keys", "trace_exit", "pipe_lock"),
 			    &config);
+}
+END_TEST
+
+/* Where stdin is a pipe, which the guest's holder feeds. */
+START_TEST(locks_of_pipes_cannot_be_kept_from_the_holder)
+{
+	static char data[3 << 20];
+	struct guest *guest = guest_with_attack("pipe_lock", config_default());
+	struct guest_command command = command_of(ARGV("/opt/attack"));
+	struct guest_result result;
+
+	command.stdin_data = data;
+	command.stdin_size = sizeof(data);
+	command.timeout_ns = 60 * SECOND;
+	run(guest, &command, &result);
+	ck_assert_msg(result.cause == GUEST_EXITED && result.exit_code == 0, "%s", result.stdout_data);
+	guest_result_clear(&result);
+	expect_alive(guest);
 }
 END_TEST
 
@@ -437,6 +455,7 @@ static Suite *make(void)
 	tcase_add_test(tcase, root_cannot_be_left_by_who_may_chroot);
 	tcase_add_test(tcase, attack_is_refused_without_the_filter);
 	tcase_add_test(tcase, attack_is_refused_without_the_filter_and_with_all_capabilities);
+	tcase_add_test(tcase, locks_of_pipes_cannot_be_kept_from_the_holder);
 	tcase_add_test(tcase, keys_of_the_host_cannot_be_read);
 	tcase_add_test(tcase, set_user_id_files_of_the_rootfs_give_nothing);
 	tcase_add_test(tcase, nested_namespaces_are_closed_without_the_filter);
