@@ -198,6 +198,39 @@ PROGRAMS = {
         assert os.waitpid(pid, 0)[1] == 0
         assert output.startswith(b"/dev/pts/"), output
     """,
+    "what falls back from sendfile": """
+        import asyncio, os, shutil, socket
+        data = os.urandom(3_000_000)
+        with open("/tmp/data", "wb") as file:
+            file.write(data)
+        shutil.copyfile("/tmp/data", "/tmp/copy")
+        with open("/tmp/copy", "rb") as file:
+            assert file.read() == data
+        ours, theirs = socket.socketpair()
+        if os.fork() == 0:
+            theirs.close()
+            with open("/tmp/data", "rb") as file:
+                assert ours.sendfile(file) == len(data)
+            os._exit(0)
+        ours.close()
+        with theirs, theirs.makefile("rb") as file:
+            assert file.read() == data
+        assert os.wait()[1] == 0
+
+        async def serve():
+            async def handle(reader, writer):
+                with open("/tmp/data", "rb") as file:
+                    await asyncio.get_running_loop().sendfile(writer.transport, file)
+                writer.close()
+
+            server = await asyncio.start_server(handle, "127.0.0.1", 0)
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            assert await reader.read() == data
+            writer.close()
+            server.close()
+
+        asyncio.run(serve())
+    """,
 }  # fmt: skip
 
 
