@@ -37,6 +37,16 @@ static void leave_orphans(int count)
 	}
 }
 
+/* CLOCK_MONOTONIC in ns. */
+static int tell_time(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	printf("%lld\n", time.tv_sec * 1000000000LL + time.tv_nsec);
+	return 0;
+}
+
 /* Processes that fork and exit, for ever. */
 static void storm(void)
 {
@@ -275,7 +285,9 @@ int main(int argc, char **argv)
 		return echo(environ);
 	else
 		return 2;
-	/* `tool orphans N exit` leaves them, `tool orphans N` stays with them */
+	/* `tool orphans N exit` leaves them, `... exit-time` tells when, `tool orphans N` stays with them */
+	if (argv[argc - 1] && strcmp(argv[argc - 1], "exit-time") == 0)
+		return tell_time();
 	if (argv[argc - 1] && strcmp(argv[argc - 1], "exit") == 0)
 		return 0;
 	for (;;)

@@ -216,6 +216,28 @@ static int wait_in_vain(struct life *life, bool may_fail, struct guest *guest)
 	return 0;
 }
 
+/* So much input that it is sent while it is read: all of it arrives, or the call fails. */
+static int count_input(struct life *life, bool may_fail, struct guest *guest)
+{
+	static const char data[1200000];
+	struct guest_command command = command_of(ARGV(WITNESS, "count"));
+	struct guest_result result;
+	int r;
+
+	command.stdin_data = data;
+	command.stdin_size = sizeof(data);
+	command.timeout_ns = 100 * SECOND;
+	r = run_one(life, may_fail, guest, "guest_run with large input", &command, &result, 0);
+	if (r < 0)
+		return r;
+	if (!was_killed(life, &result) &&
+	    (strcmp(result.stdout_data, "1200000\n") != 0 || result.stdin_bytes != sizeof(data)))
+		life_end(life, "of large input the command has read %s, %d are told", result.stdout_data,
+			 (int)result.stdin_bytes);
+	guest_result_clear(&result);
+	return 0;
+}
+
 static int run_nothing(struct life *life, bool may_fail, struct guest *guest)
 {
 	struct guest_command command = command_of(ARGV("/nothing"));
@@ -300,11 +322,11 @@ static int spawn_one(struct life *life, bool may_fail, struct guest *guest)
 
 static void use(struct life *life, bool may_fail, struct guest *guest)
 {
-	int (*const uses[])(struct life *, bool, struct guest *) = { hear_witness, wait_in_vain, run_nothing,
-								     change_limits, spawn_one };
+	int (*const uses[])(struct life *, bool, struct guest *) = { hear_witness,  wait_in_vain, run_nothing,
+								     change_limits, count_input,  spawn_one };
 	bool lost = false;
 
-	for (size_t i = 0; i < (life->scene.limits ? 5 : 3); i++) {
+	for (size_t i = 0; i < (life->scene.limits ? 6 : 3); i++) {
 		int r = uses[i](life, may_fail, guest);
 
 		lost |= is_lost(r);

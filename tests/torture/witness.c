@@ -179,11 +179,18 @@ int main(int argc, char **argv)
 {
 	char bytes[4096], cwd[256];
 	struct utsname name;
+	long count = 0;
 	ssize_t n;
 
 	if (argc > 1 && strcmp(argv[1], "sleep") == 0)
 		for (;;)
 			pause();
+	if (argc > 1 && strcmp(argv[1], "count") == 0) {
+		while ((n = read(0, bytes, sizeof(bytes))) > 0)
+			count += n;
+		printf("%ld\n", count);
+		return 0;
+	}
 	tell_fds();
 	uname(&name);
 	printf("%s %s %d\n", name.nodename, getcwd(cwd, sizeof(cwd)), getsid(0) == getpid());
