@@ -237,13 +237,13 @@ static nfds_t fill_poll(const struct holder *holder, struct pollfd *fds)
 		fds[HEAR_OUTPUT + i].fd = quiet ? quiet->pipes[i].read : -1;
 	for (nfds_t i = 0; i < n; i++)
 		fds[i].events = POLLIN;
+	/* no entry without an fd of its own: poll(2) refuses more than RLIMIT_NOFILE */
 	for (const struct run *run = holder->runs; run; run = run->next) {
 		fds[n++] =
 			(struct pollfd){ .fd = run->killed ? -1 : run->socket, .events = POLLIN };
 		n += input_poll(&run->input, &fds[n]);
 	}
-	return n; /* fewer than we have fds, of which poll(2) must not get more than RLIMIT_NOFILE
-		   */
+	return n;
 }
 
 static int until(uint64_t time_ns)
