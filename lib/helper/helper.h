@@ -308,6 +308,10 @@ void run_tell_killing(const struct run *run);
 /* Reap what has died. True if more of it may be there. */
 bool run_reap(struct holder *holder);
 
+/* The same with a child that is no run's main process, whose run counts what it has used. False if
+ * it lives. */
+bool run_reap_orphan(const struct holder *holder, pid_t pid);
+
 /* Kill who keeps killed commands from us by tracing them. */
 void run_release(struct holder *holder);
 
@@ -320,6 +324,9 @@ bool sweep_run(const struct holder *holder, struct run *run);
 
 /* Kill all of the runs that have been killed and are not dead, while everything stands still. */
 void sweep_killed(const struct holder *holder);
+
+/* Has the run's main process any, so that there is more to kill? Not those of its other threads. */
+bool sweep_has_children(const struct holder *holder, const struct run *run);
 
 /* What a run leaves behind shall stay: no other run may take it for its own. */
 void sweep_keep(const struct holder *holder, const struct run *run);

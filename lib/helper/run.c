@@ -29,7 +29,7 @@
 #define REAPED_AT_ONCE 64
 
 /* After a kill: who is not dead by then may be in a storm of forks, where it waits long for a CPU
- * to die on. */
+ * to die on, as we would for one to wake on: so one that has children is not waited for. */
 #define SWEEP_DELAY_NS 2000000ULL
 #define RELEASE_DELAY_NS 10000000ULL /* the same, before we ask why it is not dead */
 
@@ -283,9 +283,11 @@ void run_kill(struct holder *holder, struct run *run, uint32_t cause)
 		kill(-1, SIGKILL);
 		return;
 	}
-	kill(run->pid, SIGKILL);
-	if (!holder->next_sweep)
+	if (sweep_has_children(holder, run))
+		holder->next_sweep = sys_now_ns();
+	else if (!holder->next_sweep)
 		holder->next_sweep = sys_now_ns() + SWEEP_DELAY_NS;
+	kill(run->pid, SIGKILL);
 }
 
 void run_serve(struct holder *holder, struct run *run)
@@ -409,13 +411,39 @@ static bool has_executed(const struct holder *holder, pid_t pid)
 	       strcmp(name, HOLDER_NAME "\n") != 0;
 }
 
+/* Reap it if it is dead, and count what it has used for its owner, if it has one. As wait4(2). */
+static pid_t reap(const struct holder *holder, pid_t pid, struct run *owner, int *status,
+		  struct rusage *usage)
+{
+	bool count_written = owner && holder->io >= 0;
+	uint64_t written = count_written ? read_written(holder) : 0;
+
+	pid = wait4(pid, status, WNOHANG | WUNTRACED | __WALL, usage);
+	if (pid > 0 && count_written)
+		owner->written_bytes += read_written(holder) - written;
+	return pid;
+}
+
+bool run_reap_orphan(const struct holder *holder, pid_t pid)
+{
+	struct run *owner = orphans_owner(holder, pid);
+	struct rusage usage;
+	int status;
+
+	pid = reap(holder, pid, owner, &status, &usage);
+	if (pid == 0 || (pid > 0 && WIFSTOPPED(status)))
+		return false;
+	if (pid > 0 && owner)
+		owner->cpu_dead_ns += run_cpu_ns(&usage);
+	return true;
+}
+
 /* Reap one that is dead. False if there is none. */
 static bool reap_one(struct holder *holder)
 {
 	siginfo_t info = { 0 };
-	struct run *run, *owner;
 	struct rusage usage;
-	uint64_t written;
+	struct run *run;
 	int status;
 
 	if (waitid(P_ALL, 0, &info, WEXITED | WSTOPPED | WNOHANG | WNOWAIT | __WALL) < 0) {
@@ -428,22 +456,16 @@ static bool reap_one(struct holder *holder)
 	if (info.si_pid == 0)
 		return false;
 	run = find_run(holder, info.si_pid);
-	owner = run ? run : orphans_owner(holder, info.si_pid);
-	written = owner && holder->io >= 0 ? read_written(holder) : 0;
-	if (wait4(info.si_pid, &status, WNOHANG | WUNTRACED | __WALL, &usage) <= 0)
-		return true;
-	if (owner && holder->io >= 0)
-		owner->written_bytes += read_written(holder) - written;
-	if (WIFSTOPPED(status)) {
-		/* another of the guest's processes did it */
-		if (run && !holder->paused && !has_executed(holder, run->pid))
-			kill(run->pid, SIGCONT);
+	if (!run) {
+		(void)run_reap_orphan(holder, info.si_pid);
 		return true;
 	}
-	if (run)
+	if (reap(holder, run->pid, run, &status, &usage) <= 0)
+		return true;
+	if (!WIFSTOPPED(status))
 		finish(holder, run, status, &usage);
-	else if (owner) /* an orphan, whose run still goes on */
-		owner->cpu_dead_ns += run_cpu_ns(&usage);
+	else if (!holder->paused && !has_executed(holder, run->pid))
+		kill(run->pid, SIGCONT); /* another of the guest's processes did it */
 	return true;
 }
 

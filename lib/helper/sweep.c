@@ -36,7 +36,10 @@
 
 #define SWEEP_PAUSE_US 100
 /* then they are stuck in the kernel, and die when they leave it */
-#define SWEEP_TIMEOUT_NS 8000000000ULL /* the host waits longer (pump.c) */
+#define SWEEP_TIMEOUT_NS 8000000000ULL
+#define WALK_TIMEOUT_NS 3000000000ULL /* the host waits for two and a sweep (pump.c) */
+#define PRESS_EVERY 64		      /* processes of a walk */
+#define PRESS_LOOKS 16
 #define GROUP_LOOKS 8 /* at a group that is being killed, until its processes are, one by one */
 #define KEPT_MAX 32
 #define LOOKS 100
@@ -295,7 +298,7 @@ static bool list_children(const struct holder *holder, char *text, size_t size)
  * UNKNOWN: there is no list. */
 static enum kinship look(const struct holder *holder, const struct run *gone)
 {
-	enum kinship found = STRANGER;
+	enum kinship found = STRANGER, kin;
 	char *at = children;
 
 	if (!list_children(holder, children, sizeof(children)))
@@ -307,16 +310,15 @@ static enum kinship look(const struct holder *holder, const struct run *gone)
 			return found;
 		if (is_main(holder, gone, pid))
 			continue;
-		switch (kinship(holder, gone, pid)) {
-		case MEMBER:
-			return MEMBER;
-		case DEAD:
-			waitpid(pid, NULL, WNOHANG | __WALL);
+		if (run_reap_orphan(holder, pid)) {
 			found = DEAD;
-			break;
-		default:
-			break;
+			continue;
 		}
+		kin = kinship(holder, gone, pid);
+		if (kin == MEMBER)
+			return MEMBER;
+		if (kin == DEAD)
+			found = DEAD;
 	}
 }
 
@@ -330,35 +332,83 @@ static enum kinship look_often(const struct holder *holder, const struct run *go
 	return found;
 }
 
-/* A storm leaves thousands, each of which a walk would look at; and they shall not count for
- * another run. */
-static void reap_orphans(const struct holder *holder)
+/* Of this run; or of any that is to be killed, if there is none. */
+static bool is_doomed(const struct holder *holder, const struct run *gone, pid_t pid)
 {
-	char *at = children;
-	pid_t pid;
+	const struct run *owner;
 
-	(void)list_children(holder, children, sizeof(children));
-	while ((pid = (pid_t)strtol(at, &at, 10)) > 0)
-		if (!is_main(holder, NULL, pid))
-			waitpid(pid, NULL, WNOHANG | __WALL);
+	if (gone)
+		return kinship(holder, gone, pid) == MEMBER;
+	owner = sweep_owner(holder, pid);
+	return owner && owner->killed;
 }
 
-/* Kill the members that live. Returns how many there were. */
-static size_t kill_members(const struct holder *holder, const struct run *gone, DIR *directory)
+/* Cuts the last number off. 0: there is none. */
+static pid_t cut_last(char *text, size_t *size)
 {
-	struct dirent *entry;
-	size_t members = 0;
+	size_t n = *size;
 
-	rewinddir(directory);
-	while ((entry = readdir(directory))) {
-		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+	while (n > 0 && text[n - 1] == ' ')
+		n--;
+	text[n] = '\0';
+	while (n > 0 && text[n - 1] != ' ')
+		n--;
+	*size = n;
+	return (pid_t)strtol(text + n, NULL, 10);
+}
 
-		if (pid <= 1 || kinship(holder, gone, pid) != MEMBER)
+/*
+ * Stop everything, reap orphans, kill those that are doomed. A storm leaves thousands of dead, and
+ * what lives of it is the youngest: it is met first, before it gets any CPU again to undo the stop
+ * and to go on. What is older is left to the walk: `seen` is the youngest that has been looked at.
+ * Returns how many lived.
+ */
+static size_t press(const struct holder *holder, const struct run *gone, pid_t *seen)
+{
+	size_t size, looks = 0, lived = 0;
+	pid_t pid, youngest = 0;
+
+	kill(-1, SIGSTOP);
+	(void)list_children(holder, children, sizeof(children));
+	size = strlen(children);
+	while ((pid = cut_last(children, &size)) > 0 && pid != *seen) {
+		if (is_main(holder, gone, pid) || run_reap_orphan(holder, pid))
 			continue;
-		members++;
+		if (looks == 0)
+			youngest = pid;
+		if (looks++ >= PRESS_LOOKS || !is_doomed(holder, gone, pid))
+			continue;
+		lived++;
 		kill(pid, SIGKILL);
 	}
-	return members;
+	if (youngest)
+		*seen = youngest;
+	return lived;
+}
+
+/* Kill the doomed that live. Returns how many there were; more, if time is up. A storm may go on
+ * while we walk, and would keep us walking. */
+static size_t kill_doomed(const struct holder *holder, const struct run *gone, DIR *directory,
+			  uint64_t deadline)
+{
+	struct dirent *entry;
+	size_t lived = 0;
+	pid_t seen = 0;
+
+	rewinddir(directory);
+	for (unsigned int n = 0; (entry = readdir(directory)); n++) {
+		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+
+		if (n % PRESS_EVERY == 0)
+			lived += press(holder, gone, &seen);
+		if (n % PRESS_EVERY == 0 && sys_now_ns() >= deadline)
+			return lived + 1;
+		if (pid <= 1 || !is_doomed(holder, gone, pid))
+			continue;
+		lived++;
+		kill(pid, SIGKILL);
+	}
+	return lived;
 }
 
 /*
@@ -373,9 +423,7 @@ static bool kill_stopped(const struct holder *holder, const struct run *gone, DI
 	int clean = 0;
 
 	while (sys_now_ns() < deadline) {
-		kill(-1, SIGSTOP);
-		reap_orphans(holder);
-		if (kill_members(holder, gone, directory) > 0) {
+		if (kill_doomed(holder, gone, directory, deadline) > 0) {
 			clean = 0;
 			usleep(SWEEP_PAUSE_US); /* until they have died: a namespace is left at exit
 						 */
@@ -406,7 +454,6 @@ static bool sweep_among_others(const struct holder *holder, const struct run *ru
 	if (!directory)
 		return false;
 	done = kill_stopped(holder, run, directory);
-	reap_orphans(holder);
 	if (!holder->paused)
 		kill(-1, SIGCONT);
 	closedir(directory);
@@ -416,24 +463,23 @@ static bool sweep_among_others(const struct holder *holder, const struct run *ru
 void sweep_killed(const struct holder *holder)
 {
 	DIR *directory = open_processes(holder);
-	struct dirent *entry;
 
 	if (!directory)
 		return;
-	kill(-1, SIGSTOP);
-	for (int walk = 0; walk < 2; walk++) { /* the second for those that came into sight late */
-		rewinddir(directory);
-		while ((entry = readdir(directory))) {
-			pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
-			const struct run *run = pid > 1 ? sweep_owner(holder, pid) : NULL;
-
-			if (run && run->killed)
-				kill(pid, SIGKILL);
-		}
-	}
+	/* twice, for those that come into sight late */
+	for (int walk = 0; walk < 2; walk++)
+		(void)kill_doomed(holder, NULL, directory, sys_now_ns() + WALK_TIMEOUT_NS);
 	if (!holder->paused)
 		kill(-1, SIGCONT);
 	closedir(directory);
+}
+
+bool sweep_has_children(const struct holder *holder, const struct run *run)
+{
+	char path[48], text[16];
+
+	snprintf(path, sizeof(path), "%d/task/%d/children", run->pid, run->pid);
+	return fd_read_text_at(holder->proc, path, text, sizeof(text)) > 0;
 }
 
 bool sweep_run(const struct holder *holder, struct run *run)

@@ -20,7 +20,7 @@
 
 /* After the kill of a run, until its end must have come: only what is stuck in the kernel takes
  * longer. */
-#define KILL_GRACE_NS 10000000000ULL
+#define KILL_GRACE_NS 20000000000ULL
 
 /* End the run, for a reason of ours; only the first counts. */
 static void kill_run(struct pump *pump, uint32_t cause, int failure)
