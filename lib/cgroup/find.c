@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <errno.h>
 #include <fcntl.h>
-#include <libmount.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/mnt.h"
 #include "cgroup/cgroup.h"
 
 #define CGROUP_FILE_MAX 16384 /* /proc/self/cgroup: a line for each hierarchy */
@@ -48,18 +48,18 @@ static int read_own(char *path, size_t size)
  * part of the hierarchy only: then the mount's root is not "/", and /proc/self/cgroup counts from
  * above it.
  */
-static int find_mount(struct cgroup_place *place, const char *mountinfo)
+static int find_mount(struct cgroup_place *place, const struct mnt *mnt, const char *mountinfo)
 {
-	struct libmnt_table *table = mnt_new_table_from_file(mountinfo);
-	struct libmnt_iter *iter = mnt_new_iter(MNT_ITER_FORWARD);
+	struct libmnt_table *table = mnt->mnt_new_table_from_file(mountinfo);
+	struct libmnt_iter *iter = mnt->mnt_new_iter(MNT_ITER_FORWARD);
 	struct libmnt_fs *fs;
 	int r = table && iter ? 0 : -ENOMEM;
 
-	while (r == 0 && !place->mount[0] && mnt_table_next_fs(table, iter, &fs) == 0) {
-		const char *root = mnt_fs_get_root(fs), *target = mnt_fs_get_target(fs);
+	while (r == 0 && !place->mount[0] && mnt->mnt_table_next_fs(table, iter, &fs) == 0) {
+		const char *root = mnt->mnt_fs_get_root(fs), *target = mnt->mnt_fs_get_target(fs);
 		size_t length = root ? strlen(root) : 0;
 
-		if (!mnt_fs_match_fstype(fs, "cgroup2") || !target ||
+		if (!mnt->mnt_fs_match_fstype(fs, "cgroup2") || !target ||
 		    strlen(target) >= sizeof(place->mount))
 			continue;
 		strcpy(place->mount, target);
@@ -67,19 +67,23 @@ static int find_mount(struct cgroup_place *place, const char *mountinfo)
 		    (place->own[length] == '/' || !place->own[length]))
 			memmove(place->own, place->own + length, strlen(place->own + length) + 1);
 	}
-	mnt_free_iter(iter);
-	mnt_unref_table(table);
+	mnt->mnt_free_iter(iter);
+	mnt->mnt_unref_table(table);
 	return r;
 }
 
 int cgroup_find(struct cgroup_place *place, struct guest_error *err)
 {
+	struct mnt mnt;
 	int r;
 
 	*place = (struct cgroup_place){ .mount = "" };
+	r = mnt_load(&mnt, GUEST_STAGE_CGROUP, err);
+	if (r < 0)
+		return r;
 	r = read_own(place->own, sizeof(place->own));
 	if (r == 0)
-		r = find_mount(place, "/proc/self/mountinfo");
+		r = find_mount(place, &mnt, "/proc/self/mountinfo");
 	if (r == -ENOENT) /* version 1 only, or no /proc */
 		return 0;
 	if (r < 0)

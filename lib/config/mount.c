@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include <errno.h>
-#include <libmount.h>
 #include <linux/mount.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/error.h"
+#include "base/mnt.h"
 #include "config/config.h"
 
 static const struct {
@@ -68,10 +68,13 @@ static int read_options(struct config_mount *to, const struct guest_mount *mount
 {
 	char *at = (char *)mount->options, *name, *value;
 	size_t name_size, value_size;
-	int r = 0;
+	struct mnt mnt;
+	int r = at ? mnt_load(&mnt, GUEST_STAGE_CONFIG, err) : 0;
 
+	if (r < 0)
+		return r;
 	while (at &&
-	       (r = mnt_optstr_next_option(&at, &name, &name_size, &value, &value_size)) == 0) {
+	       (r = mnt.mnt_optstr_next_option(&at, &name, &name_size, &value, &value_size)) == 0) {
 		bool known = !value && read_attribute(to, name, name_size);
 
 		if (!known && mount->type == GUEST_MOUNT_BIND)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * Every parser of text: what callers write, and what files of the kernel and of administrators hold. The first byte
- * of an input says which, the second is a size where one is needed, the rest is the text. Sources whose parsers are
- * their own are included.
+ * Every parser of text: what callers write, and what files of the kernel and of administrators
+ * hold. The first byte of an input says which, the second is a size where one is needed, the rest
+ * is the text. Sources whose parsers are their own are included.
  */
 #include <dirent.h>
 #include <signal.h>
@@ -60,7 +60,8 @@ static void mount_options(uint32_t type, const char *text)
 		return;
 	ASSERT(strlen(options.tmpfs_data) < CONFIG_TMPFS_MAX);
 	/* nothing that a tmpfs takes for another option */
-	ASSERT(!options.tmpfs_data[strspn(options.tmpfs_data, "0123456789kKmMgG%,=_abcdefghijklmnopqrstuvwxyz")]);
+	ASSERT(!options.tmpfs_data[strspn(options.tmpfs_data,
+					  "0123456789kKmMgG%,=_abcdefghijklmnopqrstuvwxyz")]);
 	ASSERT(type != GUEST_MOUNT_BIND || !options.tmpfs_data[0]);
 }
 
@@ -108,10 +109,12 @@ static void mount_table(size_t size, const char *text)
 {
 	static const char *const groups[] = { "/", "", "/a", "/user.slice/a", "/../x" };
 	struct cgroup_place place = { .mount = "" };
+	struct mnt mnt;
 	int r;
 
+	ASSERT(mnt_load(&mnt, GUEST_STAGE_CGROUP, NULL) == 0);
 	strcpy(place.own, groups[size % (sizeof(groups) / sizeof(groups[0]))]);
-	r = find_mount(&place, file_of(text, strlen(text)));
+	r = find_mount(&place, &mnt, file_of(text, strlen(text)));
 	ASSERT(r == 0 || r == -ENOMEM);
 	ASSERT(strlen(place.mount) < sizeof(place.mount) && strlen(place.own) < sizeof(place.own));
 }

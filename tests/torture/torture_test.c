@@ -57,6 +57,13 @@ static uint32_t seed(void)
 	return number;
 }
 
+/* The library does it when it needs them, and keeps them. */
+static void load_libraries(void)
+{
+	(void)dlopen("libmount.so.1", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+	(void)dlopen("libsystemd.so.0", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+}
+
 /* A rootfs of next to nothing; its path is too long for a message that has not grown. */
 static struct life_scene scene_of(const char *name)
 {
@@ -64,6 +71,7 @@ static struct life_scene scene_of(const char *name)
 	struct life_scene scene = { .name = name };
 	char component[201], command[8192];
 
+	load_libraries();
 	if (strcmp(name, "embedded") == 0)
 		return scene;
 	memset(component, 'x', 200);
@@ -79,17 +87,10 @@ static struct life_scene scene_of(const char *name)
 	return scene;
 }
 
-/* The library does it when it looks for control groups, and keeps it. */
-static void load_libsystemd(void)
-{
-	(void)dlopen("libsystemd.so.0", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-}
-
 static struct life_scene limits_scene(void)
 {
 	struct life_scene scene = scene_of("directory");
 
-	load_libsystemd();
 	scene.name = "limits";
 	scene.limits = true;
 	return scene;
@@ -97,7 +98,7 @@ static struct life_scene limits_scene(void)
 
 static struct life_scene doctor_scene(void)
 {
-	load_libsystemd();
+	load_libraries();
 	return (struct life_scene){ .name = "doctor", .doctor = true };
 }
 
