@@ -16,18 +16,21 @@
  *          /dev/shm, /tmp, /proc, /proc/sys read-only, what of /proc is hidden; set its host name, pivoted, and
  *          detached what was there before. The second number: from SIGKILL to the end of waitpid(2).
  *     'c'  the whole life, 0: the child, when it is ready, runs /bench/true by vfork(2) and exits; until waitpid(2).
- *     'R', 'C'  the same with a network namespace and its lo up.
+ *     'd'  the same, 0, with a guest's own system call filter, and its capabilities dropped.
+ *     'R', 'C', 'D'  the same with a network namespace and its lo up.
  *     's'  a command: a request with three fds to such a child, which lives on and runs /bench/true by vfork(2), until
  *          its status is here, 0.
  *
  * With the highest bit set: again and again, for a quarter of a second; how many, and the ns.
  *
  * What a guest has and this leaves out: a program of any size and with any number of threads that asks for it, a
- * range of ids (it maps one), a cap on nested namespaces, limits and control groups, a system call filter, dropped
- * capabilities, captured output, commands that cannot stop who waits for them (vfork), the end of what a command leaves
- * behind, and errors that are told.
+ * range of ids (it maps one), a cap on nested namespaces, limits and control groups, files in /etc, captured output,
+ * commands that cannot stop who waits for them (vfork), the end of what a command leaves behind, and errors that are
+ * told; and but for 'd' and 'D' a system call filter and dropped capabilities.
  */
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <net/if.h>
 #include <sched.h>
 #include <signal.h>
@@ -37,6 +40,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -45,6 +49,7 @@
 #include <unistd.h>
 
 #define STDIO 3
+#define KEPT_CAPABILITIES 0x5fb /* guest_config.capabilities, by default */
 #define REPEAT 0x80
 #define REPEAT_NS 250000000U
 
@@ -182,6 +187,23 @@ static int run_true(const int *stdio)
 	return status == 0 ? 0 : 1;
 }
 
+/* What a guest has (confine.c). */
+static const struct sock_filter filter[] = {
+#include "filter_default.inc"
+};
+
+static void confine(void)
+{
+	const struct sock_fprog program = { sizeof(filter) / sizeof(filter[0]), (struct sock_filter *)filter };
+
+	for (int capability = 0; capability < 64; capability++)
+		if (!(KEPT_CAPABILITIES >> capability & 1) && prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0)
+			break; /* beyond the last */
+	check(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+		      syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) == 0,
+	      "seccomp");
+}
+
 /* PID 1 of the new namespaces. `go` tells that its ids are mapped. */
 static void enter(int go, int network)
 {
@@ -233,7 +255,7 @@ static void measure_ready(int network, uint64_t *times)
 	close(go[0]), close(go[1]), close(ready[0]), close(ready[1]);
 }
 
-static void measure_life(int network, uint64_t *times)
+static void measure_life(int network, int confined, uint64_t *times)
 {
 	uint64_t start = now();
 	int go[2], status;
@@ -241,8 +263,11 @@ static void measure_life(int network, uint64_t *times)
 
 	check(pipe2(go, O_CLOEXEC) == 0, "pipe2");
 	pid = clone_child(network, go);
-	if (pid == 0)
+	if (pid == 0) {
+		if (confined)
+			confine();
 		_exit(run_true(NULL));
+	}
 	check(waitpid(pid, &status, 0) == pid && status == 0, "child");
 	times[0] = now() - start;
 	close(go[0]), close(go[1]);
@@ -322,7 +347,7 @@ static void measure(char question, uint64_t *numbers)
 	else if (question == 'r' || question == 'R')
 		measure_ready(question == 'R', numbers);
 	else
-		measure_life(question == 'C', numbers);
+		measure_life(question == 'C' || question == 'D', question == 'd' || question == 'D', numbers);
 }
 
 static void measure_often(char question, uint64_t *numbers)

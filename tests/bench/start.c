@@ -8,15 +8,15 @@ enum { NETWORK, NO_NETWORK, KINDS };
 static const struct {
 	const char *name;
 	uint32_t network;
-	const char *questions; /* for the floor: until ready, whole life */
+	const char *questions; /* for the floor: until ready, whole life, the same confined */
 } kinds[KINDS] = {
-	[NETWORK] = { "", GUEST_NETWORK_NONE, "RC" },
-	[NO_NETWORK] = { ", host's network", GUEST_NETWORK_HOST, "rc" },
+	[NETWORK] = { "", GUEST_NETWORK_NONE, "RCD" },
+	[NO_NETWORK] = { ", host's network", GUEST_NETWORK_HOST, "rcd" },
 };
 
 /* Of a guest with a network namespace of its own, and of one without. */
 static struct {
-	struct row *bare_ready, *bare_kill, *bare_life, *bare_calls;
+	struct row *bare_ready, *bare_kill, *bare_life, *confined_life, *bare_calls;
 	struct row *init, *first_run, *shutdown, *life;
 } rows[KINDS];
 
@@ -31,6 +31,7 @@ static void make_guest_rows(int kind)
 	rows[kind].bare_ready = row_new("ms", "bare sequence%s", name);
 	rows[kind].bare_kill = row_new("ms", "bare kill%s", name);
 	rows[kind].bare_life = row_new("ms", "bare life%s", name);
+	rows[kind].confined_life = row_new("ms", "bare life, confined%s", name);
 	rows[kind].bare_calls = row_new("ms", "bare sequence+request+kill%s", name);
 	rows[kind].init = row_new("ms", "guest_init%s", name);
 	rows[kind].first_run = row_new("ms", "guest_run, first%s", name);
@@ -40,6 +41,7 @@ static void make_guest_rows(int kind)
 	row_compare(rows[kind].first_run, spawn_row);
 	row_compare(rows[kind].shutdown, rows[kind].bare_kill);
 	row_compare(rows[kind].life, rows[kind].bare_life);
+	row_compare(rows[kind].life, rows[kind].confined_life);
 	row_compare(rows[kind].life, rows[kind].bare_calls);
 }
 
@@ -61,6 +63,8 @@ static void measure_floor(int kind)
 	row_add(rows[kind].bare_calls, (double)(ns[0] + request + ns[1]) / 1e6);
 	meter_ask(&floor_meter, kinds[kind].questions[1], ns, 2);
 	row_add(rows[kind].bare_life, (double)ns[0] / 1e6);
+	meter_ask(&floor_meter, kinds[kind].questions[2], ns, 2);
+	row_add(rows[kind].confined_life, (double)ns[0] / 1e6);
 }
 
 static void measure_guest(int kind)
