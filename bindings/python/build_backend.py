@@ -100,7 +100,8 @@ def _library() -> Optional[Path]:
     assert spec and spec.loader
     find = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(find)
-    return next(find.built(HERE), None)
+    newest = next(find.built(str(HERE)), None)
+    return Path(newest) if newest else None
 
 
 def _write_wheel(directory: Path, files: Dict[str, Source], pure: bool) -> str:

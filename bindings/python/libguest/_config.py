@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import ctypes
-from dataclasses import dataclass
-from typing import Any, Iterable, Mapping, Optional, Tuple, TypedDict, Union
+from typing import Any, Iterable, Mapping, NamedTuple, Optional, Tuple, TypedDict, Union
 
 from . import _abi
 from ._text import Text, check_names, encode, nanoseconds, unsigned
@@ -20,8 +19,7 @@ _NETWORKS = {
 }
 
 
-@dataclass(frozen=True)
-class Mount:
+class Mount(NamedTuple):
     """Something mounted into a guest.
 
     Attributes:

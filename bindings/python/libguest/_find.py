@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import ctypes
+import glob
 import os
-from pathlib import Path
 from typing import Iterator
 
 VARIABLE = "LIBGUEST_LIBRARY"
@@ -21,7 +21,7 @@ def load() -> ctypes.CDLL:
         except OSError as error:
             raise ImportError(f"{VARIABLE}={named}: {error}") from None
     tried = []
-    for candidate in _candidates(Path(__file__).resolve().parent):
+    for candidate in _candidates(os.path.dirname(os.path.realpath(__file__))):
         try:
             return ctypes.CDLL(candidate)
         except OSError as error:
@@ -32,10 +32,10 @@ def load() -> ctypes.CDLL:
     )
 
 
-def _candidates(package: Path) -> Iterator[str]:
-    bundled = package / SONAME
-    if bundled.exists():
-        yield str(bundled)
+def _candidates(package: str) -> Iterator[str]:
+    bundled = os.path.join(package, SONAME)
+    if os.path.exists(bundled):
+        yield bundled
     try:
         from ._installed import LIBRARY  # written by cmake --install
     except ImportError:
@@ -43,14 +43,15 @@ def _candidates(package: Path) -> Iterator[str]:
     else:
         if os.path.exists(LIBRARY):
             yield LIBRARY
-    yield from map(str, built(package.parent))
+    yield from built(os.path.dirname(package))
     yield SONAME
 
 
-def built(python: Path) -> Iterator[Path]:
+def built(python: str) -> Iterator[str]:
     """The libraries built in the checkout that has this bindings/python, the newest first."""
-    if python.parent.name != "bindings":
+    bindings = os.path.dirname(python)
+    if os.path.basename(bindings) != "bindings":
         return
-    checkout = python.parent.parent
-    found = [path for path in checkout.glob("build*/lib/libguest.so") if path.exists()]
-    yield from sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+    checkout = glob.escape(os.path.dirname(bindings))
+    found = glob.glob(os.path.join(checkout, "build*", "lib", "libguest.so"))
+    yield from sorted(filter(os.path.exists, found), key=os.path.getmtime, reverse=True)

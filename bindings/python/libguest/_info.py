@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from dataclasses import dataclass
-from typing import Any, Dict, Optional
+from typing import Any, Dict, NamedTuple, Optional
 
 from . import _abi
 from ._result import enforcer
@@ -32,8 +31,7 @@ _NONE_IF_0 = {
 }
 
 
-@dataclass(frozen=True)
-class Info:
+class Info(NamedTuple):
     """What Guest.info() tells.
 
     Attributes:

@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
-from typing import Any, List
+from typing import Any, List, NamedTuple
 
 from . import _abi
 from ._errors import error_from, new_error
@@ -19,8 +18,7 @@ class Status(enum.IntEnum):
     FAILED = _abi.GUEST_FINDING_FAILED  # guests do not work
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """One thing that doctor() found out about this host.
 
     Attributes:
