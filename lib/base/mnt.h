@@ -29,7 +29,10 @@ struct mnt {
 	MNT_FUNCTIONS(MNT_DECLARE)
 };
 
-/* 0, or -ENOENT: libmount is not there. It stays loaded. Thread-safe. */
+/*
+ * 0; or -ENOENT, libmount is not there, or -ELIBACC, it cannot be used; or that of a shortage that
+ * passes. It stays loaded. Thread-safe.
+ */
 int mnt_load(struct mnt *mnt, int stage, struct guest_error *err);
 
 #endif

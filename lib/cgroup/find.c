@@ -78,14 +78,15 @@ int cgroup_find(struct cgroup_place *place, struct guest_error *err)
 	int r;
 
 	*place = (struct cgroup_place){ .mount = "" };
+	r = read_own(place->own, sizeof(place->own));
+	if (r == -ENOENT) /* version 1 only, or no /proc */
+		return 0;
+	if (r < 0)
+		return error_make(err, -r, GUEST_STAGE_CGROUP, "looking for cgroup2");
 	r = mnt_load(&mnt, GUEST_STAGE_CGROUP, err);
 	if (r < 0)
 		return r;
-	r = read_own(place->own, sizeof(place->own));
-	if (r == 0)
-		r = find_mount(place, &mnt, "/proc/self/mountinfo");
-	if (r == -ENOENT) /* version 1 only, or no /proc */
-		return 0;
+	r = find_mount(place, &mnt, "/proc/self/mountinfo");
 	if (r < 0)
 		return error_make(err, -r, GUEST_STAGE_CGROUP, "looking for cgroup2");
 	if (strcmp(place->own, "/") == 0)

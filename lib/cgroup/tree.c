@@ -371,6 +371,7 @@ static int explain(const struct reasons *reasons, bool may_move_host, struct gue
 int cgroup_tree_make(struct cgroup_tree *tree, const struct cgroup_request *request,
 		     struct guest_error *err)
 {
+	struct guest_error why = { .size = sizeof(why) };
 	struct reasons reasons = { .text = "" };
 	struct cgroup_place place;
 	int r;
@@ -382,9 +383,15 @@ int cgroup_tree_make(struct cgroup_tree *tree, const struct cgroup_request *requ
 		r = try_level(tree, request, request->parent, false, &reasons);
 		return r < 0 ? explain(&reasons, request->may_move_host, err) : 0;
 	}
-	r = cgroup_find(&place, err);
-	if (r < 0)
+	r = cgroup_find(&place, &why);
+	if (r == -ENOENT || r == -ELIBACC) {
+		reject(&reasons, -r, "%s", why.message);
+		return explain(&reasons, request->may_move_host, err);
+	}
+	if (r < 0) {
+		error_copy_out(err, &why);
 		return r;
+	}
 	if (!place.mount[0]) {
 		reject(&reasons, ENOENT, "cgroup2 is not mounted");
 		return explain(&reasons, request->may_move_host, err);

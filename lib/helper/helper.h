@@ -258,6 +258,8 @@ struct holder {
 	uint64_t next_sample;  /* CLOCK_MONOTONIC */
 	uint64_t next_sweep;   /* the same; 0: nobody has been killed */
 	uint64_t next_release; /* the same */
+	uint64_t next_born;    /* the same; 0: nothing has been stopped */
+	uint64_t born_delay;   /* in ns */
 	uint64_t cpu_ended_ns; /* CPU time of commands that have ended, where that is watched */
 	uint32_t samples;
 	uint64_t memory; /* at the last look */
@@ -269,7 +271,8 @@ struct holder {
 	struct run *runs;
 	uint32_t runs_count;
 	struct run *quiet; /* the one that has not written yet, and still has its pipes here */
-	int idle;	   /* the run socket that the guest was made with, between two runs */
+	const struct guest_error *unfit; /* why no command may run; NULL: they may */
+	int idle; /* the run socket that the guest was made with, between two runs */
 };
 
 /* A WIRE_RUN and the fds that came with it, but for the run's socket. */
@@ -308,6 +311,13 @@ void run_tell_killing(const struct run *run);
 /* Reap what has died. True if more of it may be there. */
 bool run_reap(struct holder *holder);
 
+/*
+ * wait4(2), without waiting: of what has died, or has been stopped. What the dead have written
+ * counts for `owner`, if there is one and it is counted.
+ */
+pid_t run_wait(const struct holder *holder, pid_t pid, struct run *owner, int *status,
+	       struct rusage *usage);
+
 /* The same with a child that is no run's main process, whose run counts what it has used. False if
  * it lives. */
 bool run_reap_orphan(const struct holder *holder, pid_t pid);
@@ -320,10 +330,16 @@ void run_release(struct holder *holder);
  * control group, other runs' processes are told apart by their cgroup namespace, of which each run
  * has one of its own. False if something is stuck in the kernel; it dies when it leaves it.
  */
-bool sweep_run(const struct holder *holder, struct run *run);
+bool sweep_run(struct holder *holder, struct run *run);
 
 /* Kill all of the runs that have been killed and are not dead, while everything stands still. */
-void sweep_killed(const struct holder *holder);
+void sweep_killed(struct holder *holder);
+
+/* The end of a stop of everything. */
+void sweep_continue(struct holder *holder);
+
+/* Some time after that: what was being born then. */
+void sweep_continue_born(struct holder *holder);
 
 /* Has the run's main process any, so that there is more to kill? Not those of its other threads. */
 bool sweep_has_children(const struct holder *holder, const struct run *run);

@@ -143,9 +143,12 @@ static void limit_processes(struct holder *holder)
 /* Something that the host wants to know of the guest, or done to all of it. */
 static void answer(struct holder *holder, const struct wire_ask *ask, int socket)
 {
+	struct pollfd asker = { .fd = socket };
 	struct wire_report report = { 0 };
 	struct statfs fs;
 
+	if (poll(&asker, 1, 0) > 0) /* it has given up, and has told so */
+		return;
 	switch (ask->question) {
 	case WIRE_ASK_PAUSE:
 		holder->paused = true;
@@ -153,7 +156,7 @@ static void answer(struct holder *holder, const struct wire_ask *ask, int socket
 		break;
 	case WIRE_ASK_RESUME:
 		holder->paused = false;
-		kill(-1, SIGCONT);
+		sweep_continue(holder);
 		break;
 	case WIRE_ASK_LIMITS:
 		holder->limits = ask->limits;
@@ -253,6 +256,12 @@ static int until(uint64_t time_ns)
 	return now >= time_ns ? 0 : (int)((time_ns - now + 999999) / 1000000);
 }
 
+/* Of two that may be -1, never. */
+static int sooner(int a, int b)
+{
+	return a < 0 || (b >= 0 && b < a) ? b : a;
+}
+
 static bool any_killed(const struct holder *holder)
 {
 	const struct run *run = holder->runs;
@@ -265,14 +274,17 @@ static bool any_killed(const struct holder *holder)
 /* poll(2)'s, in milliseconds. */
 static int next_timeout(const struct holder *holder, bool more_dead)
 {
-	int sample = sample_timeout(holder), release;
+	int timeout = sample_timeout(holder);
 
 	if (more_dead)
 		return 0;
 	if (holder->next_sweep)
 		return 1;
-	release = any_killed(holder) ? until(holder->next_release) : -1;
-	return sample < 0 || (release >= 0 && release < sample) ? release : sample;
+	if (any_killed(holder))
+		timeout = sooner(timeout, until(holder->next_release));
+	if (holder->next_born)
+		timeout = sooner(timeout, until(holder->next_born));
+	return timeout;
 }
 
 __attribute__((noreturn)) static void holder_loop(struct holder *holder)
@@ -318,6 +330,8 @@ __attribute__((noreturn)) static void holder_loop(struct holder *holder)
 			if (any_killed(holder))
 				sweep_killed(holder);
 		}
+		if (holder->next_born && sys_now_ns() >= holder->next_born)
+			sweep_continue_born(holder);
 		sample_look(holder);
 	}
 }
@@ -352,9 +366,10 @@ __attribute__((noreturn)) void holder_main(const struct holder_plan *plan)
 		helper_fail(holder.socket, &err);
 	self = fd_above_stdio(sys_pidfd_open(getpid(), 0));
 	if (self < 0 ||
-	    wire_send(holder.socket, &ready, sizeof(ready), WIRE_READY, &self, 1, 1) < 0 ||
-	    finish(plan, &err) < 0)
+	    wire_send(holder.socket, &ready, sizeof(ready), WIRE_READY, &self, 1, 1) < 0)
 		_exit(1);
+	if (finish(plan, &err) < 0)
+		holder.unfit = &err;
 	fd_close(&self);
 	if (holder.limits.processes)
 		limit_processes(&holder);

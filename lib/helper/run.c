@@ -187,8 +187,13 @@ static int start(struct holder *holder, const struct run_request *request, struc
 		 struct guest_error *err)
 {
 	struct command *command = &run->command;
-	int r = run_read_request(holder, request, run, err);
+	int r;
 
+	if (holder->unfit) {
+		*err = *holder->unfit;
+		return err->code;
+	}
+	r = run_read_request(holder, request, run, err);
 	if (r < 0)
 		return r;
 	run->limits = request->message->limits;
@@ -349,7 +354,6 @@ static void finish(struct holder *holder, struct run *run, int status, const str
 		.minor_faults = (uint64_t)usage->ru_minflt,
 		.major_faults = (uint64_t)usage->ru_majflt,
 		.exec_ns = run->slot->exec_ns,
-		.written_bytes = run->written_bytes,
 	};
 
 	sample_rest(holder, run);
@@ -361,6 +365,7 @@ static void finish(struct holder *holder, struct run *run, int status, const str
 	}
 	sample_end(holder, run, run_cpu_ns(usage));
 	ended.stdin_bytes = input_read(&run->input);
+	ended.written_bytes = run->written_bytes;
 	ended.cause = run->cause;
 	ended.seen = run->seen;
 	ended.cpu_ns = run->cpu_ns;
@@ -411,9 +416,8 @@ static bool has_executed(const struct holder *holder, pid_t pid)
 	       strcmp(name, HOLDER_NAME "\n") != 0;
 }
 
-/* Reap it if it is dead, and count what it has used for its owner, if it has one. As wait4(2). */
-static pid_t reap(const struct holder *holder, pid_t pid, struct run *owner, int *status,
-		  struct rusage *usage)
+pid_t run_wait(const struct holder *holder, pid_t pid, struct run *owner, int *status,
+	       struct rusage *usage)
 {
 	bool count_written = owner && holder->io >= 0;
 	uint64_t written = count_written ? read_written(holder) : 0;
@@ -430,7 +434,7 @@ bool run_reap_orphan(const struct holder *holder, pid_t pid)
 	struct rusage usage;
 	int status;
 
-	pid = reap(holder, pid, owner, &status, &usage);
+	pid = run_wait(holder, pid, owner, &status, &usage);
 	if (pid == 0 || (pid > 0 && WIFSTOPPED(status)))
 		return false;
 	if (pid > 0 && owner)
@@ -460,7 +464,7 @@ static bool reap_one(struct holder *holder)
 		(void)run_reap_orphan(holder, info.si_pid);
 		return true;
 	}
-	if (reap(holder, run->pid, run, &status, &usage) <= 0)
+	if (run_wait(holder, run->pid, run, &status, &usage) <= 0)
 		return true;
 	if (!WIFSTOPPED(status))
 		finish(holder, run, status, &usage);

@@ -16,6 +16,9 @@
  * slips through. But when the command is dead, whatever is left of it has a topmost process whose
  * parent is dead, and that is our child at every moment. Our list of children grows at its end
  * and shrinks only when we reap, so one reading of it misses nothing.
+ *
+ * A stop is noted for a child that is being forked meanwhile, and its end is not. So a child whose
+ * parent was in fork(2) all that time is born stopped when we have gone on, and is looked for then.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -26,6 +29,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -41,8 +45,11 @@
 #define PRESS_EVERY 64		      /* processes of a walk */
 #define PRESS_LOOKS 16
 #define GROUP_LOOKS 8 /* at a group that is being killed, until its processes are, one by one */
+#define BORN_FIRST_NS 1000000ULL   /* when we look for the first and the last time; */
+#define BORN_LAST_NS 4000000000ULL /* and whenever that time has doubled */
 #define KEPT_MAX 32
 #define LOOKS 100
+#define LOOKS_TIMEOUT_NS 500000000ULL
 
 /* False if it cannot be done that way: before Linux 5.14. */
 static bool sweep_group(const struct run *run, bool *done)
@@ -76,10 +83,11 @@ static bool sweep_alone(const struct holder *holder, struct run *run)
 
 	while (sys_now_ns() < deadline) {
 		struct rusage usage;
-		pid_t pid = wait4(-1, NULL, WNOHANG | __WALL, &usage);
+		int status;
+		pid_t pid = run_wait(holder, -1, run, &status, &usage);
 
 		if (pid > 0) {
-			run->cpu_dead_ns += run_cpu_ns(&usage);
+			run->cpu_dead_ns += WIFSTOPPED(status) ? 0 : run_cpu_ns(&usage);
 			continue;
 		}
 		if (pid < 0 && errno == ECHILD) /* every descendant is dead */
@@ -133,29 +141,39 @@ enum kinship {
 	UNKNOWN,
 };
 
-/* Fields of /proc/PID/stat, from the state on. */
 enum stat_field {
+	STAT_STATE = 0,
 	STAT_SESSION = 3,
 	STAT_THREADS = 17,
 	STAT_FIELDS,
 };
 
-/* A zombie may live, if it is only its first thread that has ended. */
-static bool may_live(const struct holder *holder, pid_t pid, pid_t *ret_session)
+/* proc(5): PID/stat from the state on, that as the character it is. False if there is none. */
+static bool read_stat(const struct holder *holder, pid_t pid, long *fields)
 {
 	char path[32], text[512], *at;
-	long fields[STAT_FIELDS] = { 0 };
-	bool ended;
 
 	snprintf(path, sizeof(path), "%d/stat", pid);
 	(void)fd_read_text_at(holder->proc, path, text, sizeof(text));
-	at = strrchr(text, ')'); /* "PID (NAME) STATE PPID PGRP SESSION ...", proc(5) */
+	at = strrchr(text, ')'); /* "PID (NAME) STATE PPID PGRP SESSION ..." */
 	if (!at || at[1] != ' ')
 		return false;
-	ended = at[2] == 'Z' || at[2] == 'X';
+	fields[STAT_STATE] = at[2];
 	at += 3;
-	for (int field = 1; field < STAT_FIELDS; field++)
+	for (int field = STAT_STATE + 1; field < STAT_FIELDS; field++)
 		fields[field] = strtol(at, &at, 10);
+	return true;
+}
+
+/* A zombie may live, if it is only its first thread that has ended. */
+static bool may_live(const struct holder *holder, pid_t pid, pid_t *ret_session)
+{
+	long fields[STAT_FIELDS];
+	bool ended;
+
+	if (!read_stat(holder, pid, fields))
+		return false;
+	ended = fields[STAT_STATE] == 'Z' || fields[STAT_STATE] == 'X';
 	*ret_session = (pid_t)fields[STAT_SESSION];
 	return !ended || fields[STAT_THREADS] > 1;
 }
@@ -325,9 +343,10 @@ static enum kinship look(const struct holder *holder, const struct run *gone)
 /* DEAD: again and again, as with one that its tracer keeps; or a storm that is fast. */
 static enum kinship look_often(const struct holder *holder, const struct run *gone)
 {
+	uint64_t deadline = sys_now_ns() + LOOKS_TIMEOUT_NS;
 	enum kinship found = DEAD;
 
-	for (int i = 0; i < LOOKS && found == DEAD; i++)
+	for (int i = 0; i < LOOKS && found == DEAD && sys_now_ns() < deadline; i++)
 		found = look(holder, gone);
 	return found;
 }
@@ -392,11 +411,11 @@ static size_t kill_doomed(const struct holder *holder, const struct run *gone, D
 			  uint64_t deadline)
 {
 	struct dirent *entry;
-	size_t lived = 0;
 	pid_t seen = 0;
+	size_t lived = press(holder, gone, &seen);
 
 	rewinddir(directory);
-	for (unsigned int n = 0; (entry = readdir(directory)); n++) {
+	for (unsigned int n = 1; (entry = readdir(directory)); n++) {
 		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
 
 		if (n % PRESS_EVERY == 0)
@@ -436,6 +455,21 @@ static bool kill_stopped(const struct holder *holder, const struct run *gone, DI
 	return false;
 }
 
+static bool is_born_stopped(const struct holder *holder, pid_t pid)
+{
+	char path[32], text[256];
+	long fields[STAT_FIELDS], call;
+
+	snprintf(path, sizeof(path), "%d/syscall", pid);
+	if (fd_read_text_at(holder->proc, path, text, sizeof(text)) <= 0 ||
+	    text[0] == 'r') /* "running" */
+		return false;
+	call = strtol(text, NULL, 10);
+	if (call != SYS_clone && call != SYS_clone3 && call != SYS_fork && call != SYS_vfork)
+		return false;
+	return read_stat(holder, pid, fields) && fields[STAT_STATE] == 'T';
+}
+
 static DIR *open_processes(const struct holder *holder)
 {
 	int fd = openat(holder->proc, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -446,7 +480,32 @@ static DIR *open_processes(const struct holder *holder)
 	return directory;
 }
 
-static bool sweep_among_others(const struct holder *holder, const struct run *run)
+void sweep_continue(struct holder *holder)
+{
+	kill(-1, SIGCONT);
+	holder->born_delay = BORN_FIRST_NS;
+	holder->next_born = sys_now_ns() + BORN_FIRST_NS;
+}
+
+void sweep_continue_born(struct holder *holder)
+{
+	DIR *directory = holder->paused ? NULL : open_processes(holder);
+	struct dirent *entry;
+
+	while (directory && (entry = readdir(directory))) {
+		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+
+		if (pid > 1 && is_born_stopped(holder, pid))
+			kill(pid, SIGCONT);
+	}
+	if (directory)
+		closedir(directory);
+	holder->born_delay *= 2;
+	holder->next_born =
+		holder->born_delay > BORN_LAST_NS ? 0 : sys_now_ns() + holder->born_delay;
+}
+
+static bool sweep_among_others(struct holder *holder, const struct run *run)
 {
 	DIR *directory = open_processes(holder);
 	bool done;
@@ -455,12 +514,12 @@ static bool sweep_among_others(const struct holder *holder, const struct run *ru
 		return false;
 	done = kill_stopped(holder, run, directory);
 	if (!holder->paused)
-		kill(-1, SIGCONT);
+		sweep_continue(holder);
 	closedir(directory);
 	return done;
 }
 
-void sweep_killed(const struct holder *holder)
+void sweep_killed(struct holder *holder)
 {
 	DIR *directory = open_processes(holder);
 
@@ -470,7 +529,7 @@ void sweep_killed(const struct holder *holder)
 	for (int walk = 0; walk < 2; walk++)
 		(void)kill_doomed(holder, NULL, directory, sys_now_ns() + WALK_TIMEOUT_NS);
 	if (!holder->paused)
-		kill(-1, SIGCONT);
+		sweep_continue(holder);
 	closedir(directory);
 }
 
@@ -482,7 +541,7 @@ bool sweep_has_children(const struct holder *holder, const struct run *run)
 	return fd_read_text_at(holder->proc, path, text, sizeof(text)) > 0;
 }
 
-bool sweep_run(const struct holder *holder, struct run *run)
+bool sweep_run(struct holder *holder, struct run *run)
 {
 	bool done;
 

@@ -20,6 +20,10 @@
 
 #define HOST_NEVER UINT64_MAX /* a deadline that does not come */
 
+/* Until a holder must have answered: one that kills a storm does nothing else for two walks and a
+ * sweep (sweep.c). */
+#define HOST_PATIENCE_NS 20000000000ULL
+
 /* --- rootfs.c: what a config names as rootfs --- */
 
 struct host_rootfs {

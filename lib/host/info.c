@@ -8,8 +8,6 @@
 #include "base/sys.h"
 #include "host/host.h"
 
-#define ANSWER_TIMEOUT_NS 10000000000ULL
-
 static int lost(struct guest_error *err)
 {
 	return error_text(err, EPIPE, GUEST_STAGE_HANDLE,
@@ -20,7 +18,7 @@ int host_ask(struct guest *guest, enum wire_question question, const struct wire
 	     struct wire_report *ret_report, struct guest_error *err)
 {
 	struct wire_ask ask = { .question = question };
-	uint64_t deadline = sys_now_ns() + ANSWER_TIMEOUT_NS;
+	uint64_t deadline = sys_now_ns() + HOST_PATIENCE_NS;
 	cleanup_fd int ours = -EBADF;
 	int sockets[2], theirs, fds[WIRE_FDS_MAX], r;
 	struct request request;

@@ -18,9 +18,16 @@
 #include "base/sys.h"
 #include "host/host.h"
 
+#define PATIENT_RUNS 4
+
 /* After the kill of a run, until its end must have come: only what is stuck in the kernel takes
- * longer. */
-#define KILL_GRACE_NS 20000000000ULL
+ * longer. Its holder may have others to kill first. */
+static uint64_t patience(const struct guest *guest)
+{
+	uint64_t runs = __atomic_load_n(&guest->running, __ATOMIC_RELAXED);
+
+	return HOST_PATIENCE_NS * (runs < PATIENT_RUNS ? runs : PATIENT_RUNS);
+}
 
 /* End the run, for a reason of ours; only the first counts. */
 static void kill_run(struct pump *pump, uint32_t cause, int failure)
@@ -29,7 +36,7 @@ static void kill_run(struct pump *pump, uint32_t cause, int failure)
 		return;
 	pump->cause = cause;
 	pump->failure = failure;
-	pump->deadline = sys_now_ns() + KILL_GRACE_NS;
+	pump->deadline = sys_now_ns() + patience(pump->guest);
 	/* this end is a kill, too, and takes no memory */
 	if (wire_send_plain(pump->socket, WIRE_KILL) < 0)
 		shutdown(pump->socket, SHUT_WR);

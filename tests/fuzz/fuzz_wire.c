@@ -63,7 +63,7 @@ void sweep_keep(const struct holder *holder, const struct run *run)
 	(void)run;
 }
 
-bool sweep_run(const struct holder *holder, struct run *run)
+bool sweep_run(struct holder *holder, struct run *run)
 {
 	(void)holder;
 	(void)run;

@@ -623,6 +623,34 @@ START_TEST(budget_of_written_bytes)
 }
 END_TEST
 
+/* By what is dead when its run ends, and by what the end of the run kills; alone, and beside another command. */
+START_TEST(what_nobody_has_waited_for_has_written_too)
+{
+	static const char writers[] =
+		"(head -c 50000 /dev/zero > /x; (head -c 50000 /dev/zero > /y; echo; exec sleep 100) | (read l; echo > /done) & "
+		"exec sleep 100) & until [ -e /done ]; do sleep 0.01; done; rm /done";
+	static const char *const cat[] = { "cat", NULL };
+	struct guest_config config = config_default();
+	struct guest_result result;
+	struct background other;
+	struct guest *guest;
+
+	config.budget_written_bytes = 100000000;
+	guest = guest_with_tool_and(config);
+	for (int i = 0; i < 2; i++) {
+		if (i == 1)
+			background_begin(&other, guest, cat);
+		run_tool(guest, SHELL(writers), &result);
+		EXPECT_CAUSE(result, GUEST_EXITED);
+		ck_assert_uint_ge(result.written_bytes, 100000);
+		ck_assert_uint_lt(result.written_bytes, 110000);
+		guest_result_clear(&result);
+	}
+	background_end(&other, "");
+	guest_end(guest);
+}
+END_TEST
+
 START_TEST(usage_is_told)
 {
 	struct guest_command command = command_of(SHELL("head -c 1000; echo err >&2"));
@@ -761,6 +789,7 @@ static Suite *limits_suite(void)
 	tcase_add_test(tcase, budget_of_wall_time);
 	tcase_add_test(tcase, budget_of_output);
 	tcase_add_test(tcase, budget_of_written_bytes);
+	tcase_add_test(tcase, what_nobody_has_waited_for_has_written_too);
 	tcase = suite_case(suite, "usage", 60);
 	tcase_add_test(tcase, usage_is_told);
 	tcase_add_loop_test(tcase, pause_stops_all_and_resume_goes_on, 0, 2);

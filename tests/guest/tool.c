@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -222,6 +223,27 @@ static int copy(const char *path)
 	return 0;
 }
 
+/* Fork and wait, with so many MiB, which makes a fork take long, until there is a line to copy. */
+static int fork_often(size_t megabytes)
+{
+	struct pollfd input = { .fd = 0, .events = POLLIN };
+	char *memory = mmap(NULL, megabytes << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (memory == MAP_FAILED)
+		return 1;
+	madvise(memory, megabytes << 20, MADV_NOHUGEPAGE); /* of which a fork would be quick */
+	memset(memory, 1, megabytes << 20);
+	while (poll(&input, 1, 0) == 0) {
+		pid_t pid = fork();
+
+		if (pid == 0)
+			_exit(0);
+		if (pid < 0 || waitpid(pid, NULL, 0) != pid)
+			return 1;
+	}
+	return copy(NULL);
+}
+
 static int write_to(const char *path, const char *text)
 {
 	FILE *file = fopen(path, "w");
@@ -271,6 +293,8 @@ int main(int argc, char **argv)
 		return have_children(atoi(argv[2]), 0);
 	if (strcmp(verb, "spin") == 0)
 		return spin(atol(argv[2]), argc > 3 ? atoi(argv[3]) : 1);
+	if (strcmp(verb, "fork-often") == 0)
+		return fork_often((size_t)atoi(argv[2]));
 	if (strcmp(verb, "kill") == 0)
 		return kill(-1, SIGKILL);
 	if (strcmp(verb, "orphans") == 0)

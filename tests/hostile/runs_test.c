@@ -213,6 +213,23 @@ START_TEST(storm_ends_while_another_command_undoes_stops)
 }
 END_TEST
 
+/* What is in fork(2) all the time that everything stands still has a child that is born stopped. */
+START_TEST(command_that_forks_is_not_held_up_by_the_end_of_others)
+{
+	static const char *const forker[] = { "/bin/tool", "fork-often", "100", NULL };
+	struct guest *guest = guest_with_attack("fork_bomb", config_default());
+	struct background bystander;
+
+	for (int i = 0; i < 10; i++) { /* each could only be held up until the next ends */
+		background_begin(&bystander, guest, forker);
+		usleep(100000);
+		run_and_see_all_dead(guest, ARGV("/bin/tool", "orphans", "2", "exit"), 30 * SECOND, GUEST_EXITED);
+		bystander_end(&bystander);
+	}
+	expect_alive(guest);
+}
+END_TEST
+
 START_TEST(output_of_a_run_ends_with_it)
 {
 	struct guest *guest = guest_with_attack("late_writer", config_default());
@@ -247,6 +264,7 @@ static Suite *make(void)
 	tcase_add_test(tcase, command_that_its_own_child_traces_ends_at_its_time_out);
 	tcase_add_test(tcase, storm_that_undoes_stops_ends);
 	tcase_add_test(tcase, storm_ends_while_another_command_undoes_stops);
+	tcase_add_test(tcase, command_that_forks_is_not_held_up_by_the_end_of_others);
 	tcase_add_test(tcase, output_of_a_run_ends_with_it);
 	return suite;
 }

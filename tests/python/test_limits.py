@@ -7,6 +7,7 @@ import os
 import pickle
 import signal
 import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -323,6 +324,29 @@ def test_budget_of_written_bytes():
 
 
 # What is told
+
+
+def test_without_libmount(tmp_path):
+    """What only control groups can do is refused, and the rest is done without them, as on a host that has none."""
+    (tmp_path / "libmount.so.1").write_bytes(b"")
+    program = """if True:
+        import libguest
+        with libguest.Guest(memory_bytes=256 << 20) as guest:
+            print(guest.info().memory_enforced)
+            print(guest.run(["true"], memory_bytes=128 << 20).memory_enforced)
+            try:
+                guest.run(["true"], cpu_quota=50)
+            except libguest.GuestError as error:
+                print("libmount.so.1" in str(error))
+        print([f.status.name for f in libguest.doctor() if f.name == "cgroup2"])
+        try:
+            libguest.Guest(mounts=[(None, "/mnt", "ro")])
+        except libguest.GuestError as error:
+            print(error.stage)
+    """
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, stdout=-1, text=True)
+    assert done.stdout.splitlines() == ["sampled", "sampled", "True", "['NOTE']", "config"]
 
 
 def test_info(own_guest, group):
