@@ -4,6 +4,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 
 #include "base/error.h"
 #include "base/sys.h"
@@ -29,6 +30,17 @@ static const struct sock_filter filter_minimal[] = {
 static const struct sock_filter filter_marker[] = {
 #include "filter_marker.inc"
 };
+
+int confine_core(struct guest_error *err)
+{
+	/* 1 is no room for a file, and means that a dump is piped to no program, core(5); 0 does
+	   not, but may be all that we may have */
+	const struct rlimit most = { 1, 1 }, none = { 0, 0 };
+
+	if (setrlimit(RLIMIT_CORE, &most) < 0 && setrlimit(RLIMIT_CORE, &none) < 0)
+		return error_make(err, errno, GUEST_STAGE_RLIMIT, "core");
+	return 0;
+}
 
 int confine_bounding_set(uint64_t keep, struct guest_error *err)
 {

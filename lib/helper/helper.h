@@ -233,6 +233,7 @@ struct run {
 	/* watched: CPU time of those that are dead and were not waited for; of all; and the most */
 	uint64_t cpu_dead_ns, cpu_ns, memory_peak, processes_peak;
 	uint64_t memory, processes; /* at the last look */
+	uint64_t shared, unmapped;  /* what of that is in memory files: mapped, and kept */
 	struct command command;
 	char *strings; /* argv, NULL, envp, NULL, and what they point to */
 	char *mapped;  /* from the host, where it is long */
@@ -395,6 +396,9 @@ __attribute__((noreturn)) void janitor_main(const struct wire_janitor *message, 
 					    size_t fds_count);
 
 /* --- confine.c: what processes must not do --- */
+
+/* No core files, and no program of the host's that is started for them. */
+int confine_core(struct guest_error *err);
 
 /* Drop all but `keep` (bit n: capability n) from the bounding set. */
 int confine_bounding_set(uint64_t keep, struct guest_error *err);

@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/capability.h>
 #include <net/if.h>
 #include <poll.h>
@@ -59,12 +60,10 @@ static int name_and_network(const struct holder_plan *plan, struct guest_error *
 /* What needs no ids, while the keeper writes our maps. */
 static int prepare(const struct holder_plan *plan, struct guest_error *err)
 {
-	const struct rlimit no_core = { 0, 0 };
-	int r;
+	int r = confine_core(err);
 
-	if (setrlimit(RLIMIT_CORE, &no_core) < 0)
-		return error_make(err, errno, GUEST_STAGE_RLIMIT, "core");
-	r = confine_bounding_set(plan->create->capabilities, err);
+	if (r == 0)
+		r = confine_bounding_set(plan->create->capabilities, err);
 	return r < 0 ? r : name_and_network(plan, err);
 }
 
@@ -251,15 +250,37 @@ static nfds_t fill_poll(const struct holder *holder, struct pollfd *fds)
 
 static int until(uint64_t time_ns)
 {
-	uint64_t now = sys_now_ns();
+	uint64_t now = sys_now_ns(), ms = now >= time_ns ? 0 : (time_ns - now + 999999) / 1000000;
 
-	return now >= time_ns ? 0 : (int)((time_ns - now + 999999) / 1000000);
+	return ms > INT_MAX ? INT_MAX : (int)ms;
 }
 
 /* Of two that may be -1, never. */
 static int sooner(int a, int b)
 {
 	return a < 0 || (b >= 0 && b < a) ? b : a;
+}
+
+/* Of those that run; UINT64_MAX: never. */
+static uint64_t next_deadline(const struct holder *holder)
+{
+	uint64_t next = UINT64_MAX;
+
+	for (const struct run *run = holder->runs; run; run = run->next)
+		if (!run->killed && run->limits.deadline_ns && run->limits.deadline_ns < next)
+			next = run->limits.deadline_ns;
+	return next;
+}
+
+/* The host's thread that should have done it may be waiting for the lock of a pipe, which what
+ * writes into that can keep for long. */
+static void end_late(struct holder *holder)
+{
+	uint64_t now = sys_now_ns();
+
+	for (struct run *run = holder->runs; run; run = run->next)
+		if (run->limits.deadline_ns && run->limits.deadline_ns <= now)
+			run_kill(holder, run, GUEST_TIMED_OUT);
 }
 
 static bool any_killed(const struct holder *holder)
@@ -274,6 +295,7 @@ static bool any_killed(const struct holder *holder)
 /* poll(2)'s, in milliseconds. */
 static int next_timeout(const struct holder *holder, bool more_dead)
 {
+	uint64_t deadline = next_deadline(holder);
 	int timeout = sample_timeout(holder);
 
 	if (more_dead)
@@ -284,6 +306,8 @@ static int next_timeout(const struct holder *holder, bool more_dead)
 		timeout = sooner(timeout, until(holder->next_release));
 	if (holder->next_born)
 		timeout = sooner(timeout, until(holder->next_born));
+	if (deadline != UINT64_MAX)
+		timeout = sooner(timeout, until(deadline));
 	return timeout;
 }
 
@@ -332,6 +356,8 @@ __attribute__((noreturn)) static void holder_loop(struct holder *holder)
 		}
 		if (holder->next_born && sys_now_ns() >= holder->next_born)
 			sweep_continue_born(holder);
+		if (next_deadline(holder) != UINT64_MAX)
+			end_late(holder);
 		sample_look(holder);
 	}
 }

@@ -5,15 +5,18 @@
  *
  * Memory is counted twice over. What each process has resident is quickly read, but counts shared
  * pages as often as they are mapped; only if that exceeds the limit are the shares added up
- * (smaps_rollup, proc(5)), which takes the kernel as long as there is memory. Memory that need not
- * be mapped to be used (the guest's tmpfs, memfds, System V segments) is counted besides; since it
- * may be mapped as well, the larger of both counts. So a command is not killed for less than its
- * limit; but shared memory that is in use and mapped nowhere at the time is not seen, nor is the
- * CPU time of who lived between two looks and was waited for by nobody.
+ * (smaps_rollup, proc(5)), which takes the kernel as long as there is memory, and as the process
+ * likes: a child of ours does that, and if it is not done in time, what is quickly read decides.
+ * Memory that need not be mapped to be used (the guest's tmpfs, memfds, System V segments) is
+ * counted besides; since it may be mapped as well, the larger of both counts. So a command is not
+ * killed for less than its limit; but shared memory that is in use and mapped nowhere at the time
+ * is not seen, nor is the CPU time of who lived between two looks and was waited for by nobody.
  */
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/kcmp.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +24,7 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -32,6 +36,9 @@
 #define CPU_INTERVAL_MAX_NS 50000000ULL
 #define COST_FACTOR 10 /* a look that takes long is taken less often */
 #define UNMAPPED_EVERY 8
+#define EXACT_TIMEOUT_MS 1000
+#define INODE_BYTES \
+	1024 /* of kernel memory, on tmpfs; an extended attribute counts as inodes there */
 #define MEMFDS_BITS 12
 #define MEMFDS (1U << MEMFDS_BITS) /* that are told apart */
 #define SEGMENT_FIELDS 16	   /* of /proc/sysvipc/shm, proc(5) */
@@ -106,7 +113,8 @@ int sample_timeout(const struct holder *holder)
 	return (int)((holder->next_sample - now + 999999) / 1000000);
 }
 
-/* "Key:   123 kB" in bytes; 0 if it is not there. */
+/* "Key:   123 kB" in bytes; 0 if it is not there. The key begins with the end of the line before,
+ * since a process can have it in its name. */
 static uint64_t kilobytes(const char *text, const char *key)
 {
 	const char *at = strstr(text, key);
@@ -174,8 +182,8 @@ static bool read_shares(const struct holder *holder, struct usage *usage)
 	snprintf(path, sizeof(path), "%s/smaps_rollup", usage->place);
 	if (fd_read_text_at(holder->proc, path, text, sizeof(text)) <= 0)
 		return false;
-	usage->anonymous = kilobytes(text, "Pss_Anon:") + kilobytes(text, "SwapPss:");
-	usage->shared = kilobytes(text, "Pss_Shmem:");
+	usage->anonymous = kilobytes(text, "\nPss_Anon:") + kilobytes(text, "\nSwapPss:");
+	usage->shared = kilobytes(text, "\nPss_Shmem:");
 	return true;
 }
 
@@ -187,10 +195,10 @@ static void read_resident(const struct holder *holder, struct usage *usage)
 
 	snprintf(path, sizeof(path), "%s/status", usage->place);
 	(void)fd_read_text_at(holder->proc, path, text, sizeof(text));
-	if (!strstr(text, "VmSwap:") && read_shares(holder, usage))
+	if (!strstr(text, "\nVmSwap:") && read_shares(holder, usage))
 		return;
-	usage->anonymous = kilobytes(text, "RssAnon:") + kilobytes(text, "VmSwap:");
-	usage->shared = kilobytes(text, "RssShmem:");
+	usage->anonymous = kilobytes(text, "\nRssAnon:") + kilobytes(text, "\nVmSwap:");
+	usage->shared = kilobytes(text, "\nRssShmem:");
 }
 
 static bool look_at(const struct holder *holder, pid_t pid, bool memory, bool exact,
@@ -338,7 +346,8 @@ static uint64_t disk_used(void)
 
 	if (statfs("/", &fs) < 0)
 		return 0;
-	return (fs.f_blocks - fs.f_bfree) * (uint64_t)fs.f_bsize;
+	return (fs.f_blocks - fs.f_bfree) * (uint64_t)fs.f_bsize +
+	       (fs.f_files - fs.f_ffree) * INODE_BYTES;
 }
 
 bool sample_disk_is_full(void)
@@ -346,6 +355,11 @@ bool sample_disk_is_full(void)
 	struct statfs fs;
 
 	return statfs("/", &fs) == 0 && (fs.f_bfree == 0 || (fs.f_files > 0 && fs.f_ffree == 0));
+}
+
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
 }
 
 /* What all processes of the guest use; of those that belong to a run, that run's share as well. */
@@ -357,42 +371,131 @@ static uint64_t walk(struct holder *holder, bool memory, bool exact, uint64_t *t
 	int fd = openat(holder->proc, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *directory = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *entry;
+	pid_t self = getpid();
 
 	*threads = 0;
 	if (any_seen)
 		memset(seen, 0, sizeof(seen));
 	any_seen = false;
 	for (struct run *run = holder->runs; run; run = run->next)
-		run->memory = run->processes = run->cpu_ns = 0;
+		run->memory = run->shared = run->unmapped = run->processes = run->cpu_ns = 0;
 	if (!directory) {
 		fd_close(&fd);
 		return 0;
 	}
 	while ((entry = readdir(directory))) {
 		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+		uint64_t in_files = 0;
 		struct usage usage;
 		struct run *run;
 
-		if (pid <= 1 || !look_at(holder, pid, memory, exact, &usage))
+		if (pid <= 1 || pid == self || !look_at(holder, pid, memory, exact, &usage))
 			continue;
 		anonymous += usage.anonymous;
 		shared += usage.shared;
 		*threads += usage.threads;
 		if (files)
-			unmapped += memory_files(holder, &usage);
+			unmapped += in_files = memory_files(holder, &usage);
 		run = single ? holder->runs : sweep_owner(holder, pid);
 		if (!run)
 			continue;
-		run->memory += usage.anonymous + usage.shared;
+		run->memory += usage.anonymous;
+		run->shared += usage.shared;
+		run->unmapped += in_files;
 		run->processes += usage.threads;
 		run->cpu_ns += usage.cpu_ns;
 	}
 	closedir(directory);
 	if (memory)
 		unmapped += disk_used() + (files ? segments(holder) : 0);
-	if (single && unmapped > shared)
-		holder->runs->memory += unmapped - shared;
-	return anonymous + (unmapped > shared ? unmapped : shared);
+	if (single)
+		holder->runs->unmapped = unmapped;
+	for (struct run *run = holder->runs; run; run = run->next)
+		run->memory += larger(run->shared, run->unmapped);
+	return anonymous + larger(shared, unmapped);
+}
+
+/* A limit on processes is one for us, too. */
+static pid_t fork_anyhow(void)
+{
+	struct rlimit limit, most;
+	pid_t pid;
+
+	getrlimit(RLIMIT_NPROC, &limit);
+	most = (struct rlimit){ limit.rlim_max, limit.rlim_max };
+	setrlimit(RLIMIT_NPROC, &most);
+	pid = fork();
+	setrlimit(RLIMIT_NPROC, &limit);
+	return pid;
+}
+
+/* A child of ours; one that is stuck is reaped like an orphan. */
+static void wait_or_kill(pid_t pid)
+{
+	struct pollfd ended = { .fd = sys_pidfd_open(pid, 0), .events = POLLIN };
+
+	if (ended.fd < 0 || poll(&ended, 1, EXACT_TIMEOUT_MS) <= 0)
+		kill(pid, SIGKILL);
+	waitpid(pid, NULL, WNOHANG);
+	fd_close(&ended.fd);
+}
+
+struct found {
+	bool done;
+	uint64_t memory, threads;
+	struct {
+		uint64_t memory, processes, cpu_ns;
+	} runs[];
+};
+
+static void take_found(struct holder *holder, const struct found *found, uint64_t *memory,
+		       uint64_t *threads)
+{
+	size_t i = 0;
+
+	for (struct run *run = holder->runs; run; run = run->next, i++) {
+		run->memory = found->runs[i].memory;
+		run->processes = found->runs[i].processes;
+		run->cpu_ns = found->runs[i].cpu_ns;
+	}
+	*memory = found->memory;
+	*threads = found->threads;
+}
+
+static void find(struct holder *holder, bool with_memory, struct found *found)
+{
+	size_t i = 0;
+
+	found->memory = walk(holder, with_memory, true, &found->threads);
+	for (const struct run *run = holder->runs; run; run = run->next, i++) {
+		found->runs[i].memory = run->memory;
+		found->runs[i].processes = run->processes;
+		found->runs[i].cpu_ns = run->cpu_ns;
+	}
+	found->done = true;
+}
+
+/* The same, with shares; nothing is changed if that is not to be had. */
+static void walk_exactly(struct holder *holder, bool with_memory, uint64_t *memory,
+			 uint64_t *threads)
+{
+	struct found *found;
+	size_t size = sizeof(*found) + holder->runs_count * sizeof(found->runs[0]);
+	pid_t pid;
+
+	found = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (found == MAP_FAILED)
+		return;
+	pid = fork_anyhow();
+	if (pid == 0) {
+		find(holder, with_memory, found);
+		_exit(0);
+	}
+	if (pid > 0)
+		wait_or_kill(pid);
+	if (found->done)
+		take_found(holder, found, memory, threads);
+	munmap(found, size);
 }
 
 static bool memory_exceeded(const struct holder *holder, uint64_t memory)
@@ -513,7 +616,7 @@ void sample_look(struct holder *holder)
 		memory = walk(holder, with_memory, false, &threads);
 	/* processes that come and go while we walk may be counted beside their successors */
 	if (walked && (memory_exceeded(holder, memory) || processes_exceeded(holder, threads)))
-		memory = walk(holder, with_memory, true, &threads);
+		walk_exactly(holder, with_memory, &memory, &threads);
 	holder->memory = memory;
 	for (struct run *run = holder->runs; run; run = run->next) {
 		if (run->cgroup >= 0)

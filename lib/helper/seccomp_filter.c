@@ -12,6 +12,8 @@
  *            whose arguments a filter cannot read: C libraries fall back on clone
  *   EPERM    what is of use only against the kernel or the host
  *   EINVAL   splice and sendfile, by which a guest could hold up whoever reads its output
+ *   ENOMEM   huge pages of the host's pool, which no limit counts
+ *   success  a limit on core files, which stays what it is
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -27,6 +29,8 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -35,11 +39,14 @@
 
 #define LOW_32_BITS 0xffffffffULL
 
+#define PTRACE_OLDSETOPTIONS 21 /* on x86 the same as PTRACE_SETOPTIONS; elsewhere nothing */
+
 /*
  * Denied even without the filter. Keys are kept apart by no namespace: a guest would have those in
- * the host's session keyring, and its quota.
+ * the host's session keyring, and its quota. A write(2) to a pipe from a page that userfaultfd is
+ * to fill keeps the pipe's lock for as long, as splice does.
  */
-static const char *const always_denied[] = { "add_key", "keyctl", "request_key" };
+static const char *const always_denied[] = { "add_key", "keyctl", "request_key", "userfaultfd" };
 
 /*
  * While they wait for a socket, these keep the lock of a pipe, and everybody else who reads,
@@ -106,7 +113,6 @@ static const char *const denied[] = {
 	/* large parts of the kernel that are often broken, or count against the host's user */
 	"bpf",
 	"perf_event_open",
-	"userfaultfd",
 	"lookup_dcookie",
 	"modify_ldt",
 	"vm86",
@@ -116,6 +122,18 @@ static const char *const denied[] = {
 	"migrate_pages",
 	"process_madvise",
 	"name_to_handle_at",
+};
+
+/* Kept where nobody looks for it, or of a quota that is the whole host's. */
+static const char *const absent[] = { "memfd_secret", "io_setup" };
+
+/* Programs in the kernel, the memory of which is limited for the whole host: of unprivileged ones
+ * no other could be made any more, such as the next guest's filter. */
+static const int denied_options[] = {
+	SO_ATTACH_FILTER,
+	SO_ATTACH_BPF,
+	SO_ATTACH_REUSEPORT_CBPF,
+	SO_ATTACH_REUSEPORT_EBPF,
 };
 
 static const uint64_t namespace_flags[] = {
@@ -172,6 +190,33 @@ static void deny_sockets(scmp_filter_ctx context)
 	deny_family(context, SCMP_A0(SCMP_CMP_GT, (scmp_datum_t)last));
 }
 
+static void deny_both(scmp_filter_ctx context, const char *name, int errnum,
+		      struct scmp_arg_cmp one, struct scmp_arg_cmp other)
+{
+	if (seccomp_rule_add(context, SCMP_ACT_ERRNO((uint16_t)errnum),
+			     seccomp_syscall_resolve_name(name), 2, one, other) < 0)
+		failed = 1;
+}
+
+/*
+ * Memory is looked for where processes have it mapped, and among the fds of each (sample.c): no
+ * thread has others than its process. Huge pages are counted by nobody.
+ */
+static void hide_no_memory(scmp_filter_ctx context)
+{
+	for (size_t i = 0; i < sizeof(absent) / sizeof(absent[0]); i++)
+		deny_always(context, absent[i], ENOSYS);
+	deny(context, "unshare", EPERM, 1, SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_FILES, CLONE_FILES));
+	deny(context, "clone", EPERM, 1,
+	     SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD | CLONE_FILES, CLONE_THREAD));
+	deny(context, "close_range", EINVAL, 1,
+	     SCMP_A2(SCMP_CMP_MASKED_EQ, CLOSE_RANGE_UNSHARE, CLOSE_RANGE_UNSHARE));
+	deny(context, "mmap", ENOMEM, 1, SCMP_A3(SCMP_CMP_MASKED_EQ, MAP_HUGETLB, MAP_HUGETLB));
+	deny(context, "memfd_create", ENOMEM, 1,
+	     SCMP_A1(SCMP_CMP_MASKED_EQ, MFD_HUGETLB, MFD_HUGETLB));
+	deny(context, "shmget", ENOMEM, 1, SCMP_A2(SCMP_CMP_MASKED_EQ, SHM_HUGETLB, SHM_HUGETLB));
+}
+
 static void fill_default(scmp_filter_ctx context)
 {
 	for (size_t i = 0; i < sizeof(denied) / sizeof(denied[0]); i++)
@@ -188,7 +233,17 @@ static void fill_default(scmp_filter_ctx context)
 	for (size_t i = 0; i < sizeof(denied_ioctls) / sizeof(denied_ioctls[0]); i++)
 		deny(context, "ioctl", EPERM, 1,
 		     SCMP_A1(SCMP_CMP_MASKED_EQ, LOW_32_BITS, denied_ioctls[i]));
+	for (size_t i = 0; i < sizeof(denied_options) / sizeof(denied_options[0]); i++)
+		deny_both(context, "setsockopt", EPERM,
+			  SCMP_A1(SCMP_CMP_MASKED_EQ, LOW_32_BITS, SOL_SOCKET),
+			  SCMP_A2(SCMP_CMP_MASKED_EQ, LOW_32_BITS,
+				  (scmp_datum_t)denied_options[i]));
 	deny_sockets(context);
+	hide_no_memory(context);
+	/* on a file that the caller has bound: who opens it on the host would have to wait */
+	for (size_t i = 0; i < 2; i++)
+		deny(context, i == 0 ? "fcntl" : "fcntl64", EPERM, 1,
+		     SCMP_A1(SCMP_CMP_MASKED_EQ, LOW_32_BITS, F_SETLEASE));
 	/* whether two processes share their memory is what the holder asks (sample.c) */
 	deny(context, "kcmp", EPERM, 1, SCMP_A2(SCMP_CMP_NE, KCMP_VM));
 }
@@ -198,10 +253,14 @@ static void fill_default(scmp_filter_ctx context)
  *
  * PTRACE_O_TRACEEXIT makes a process stop on its way out, SIGKILL or not, until its tracer goes on.
  * Two that trace each other so can never be killed, and outlive guest and host program.
+ *
+ * RLIMIT_CORE is 1 (holder.c), which alone keeps a program of the host's from being started for a
+ * core dump (core(5)), and stays so.
  */
 static void fill_minimal(scmp_filter_ctx context)
 {
-	static const uint64_t requests[] = { PTRACE_SEIZE, PTRACE_SETOPTIONS };
+	static const uint64_t requests[] = { PTRACE_SEIZE, PTRACE_SETOPTIONS,
+					     PTRACE_OLDSETOPTIONS };
 
 	if (seccomp_rule_add(context, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prlimit64), 2,
 			     SCMP_A0(SCMP_CMP_NE, 0), SCMP_A2(SCMP_CMP_NE, 0)) < 0)
@@ -212,6 +271,12 @@ static void fill_minimal(scmp_filter_ctx context)
 				     SCMP_A3(SCMP_CMP_MASKED_EQ, PTRACE_O_TRACEEXIT,
 					     PTRACE_O_TRACEEXIT)) < 0)
 			failed = 1;
+	deny(context, "setrlimit", 0, 1, SCMP_A0(SCMP_CMP_MASKED_EQ, LOW_32_BITS, RLIMIT_CORE));
+	if (seccomp_rule_add(context, SCMP_ACT_ERRNO(0), SCMP_SYS(prlimit64), 3,
+			     SCMP_A0(SCMP_CMP_EQ, 0),
+			     SCMP_A1(SCMP_CMP_MASKED_EQ, LOW_32_BITS, RLIMIT_CORE),
+			     SCMP_A2(SCMP_CMP_NE, 0)) < 0)
+		failed = 1;
 	for (size_t i = 0; i < sizeof(always_denied) / sizeof(always_denied[0]); i++)
 		deny_always(context, always_denied[i], EPERM);
 	for (size_t i = 0; i < sizeof(lock_pipes) / sizeof(lock_pipes[0]); i++)

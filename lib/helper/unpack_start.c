@@ -33,7 +33,6 @@
 static int confine(struct guest_error *err)
 {
 	struct rlimit address_space = { UNPACK_ADDRESS_SPACE, UNPACK_ADDRESS_SPACE };
-	const struct rlimit no_core = { 0, 0 };
 	struct rlimit inherited;
 	int r;
 
@@ -42,9 +41,11 @@ static int confine(struct guest_error *err)
 		return error_make(err, errno, GUEST_STAGE_PIVOT_ROOT, "unpacker");
 	if (getrlimit(RLIMIT_AS, &inherited) == 0 && inherited.rlim_max < UNPACK_ADDRESS_SPACE)
 		address_space = inherited;
-	if (setrlimit(RLIMIT_AS, &address_space) < 0 || setrlimit(RLIMIT_CORE, &no_core) < 0)
+	if (setrlimit(RLIMIT_AS, &address_space) < 0)
 		return error_make(err, errno, GUEST_STAGE_RLIMIT, "unpacker");
-	r = confine_bounding_set(UNPACK_CAPABILITIES, err);
+	r = confine_core(err);
+	if (r == 0)
+		r = confine_bounding_set(UNPACK_CAPABILITIES, err);
 	return r < 0 ? r : confine_seccomp(CONFINE_DEFAULT, err);
 }
 

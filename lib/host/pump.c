@@ -249,6 +249,9 @@ static uint32_t find_cause(struct pump *pump, const struct cgroup_usage *usage)
 
 	if (pump->cause)
 		return pump->cause;
+	if (pump->ended.cause == GUEST_TIMED_OUT &&
+	    pump->deadline == pump->guest->budget.wall_deadline)
+		pump->seen |= GUEST_SEEN_BUDGET;
 	if (pump->ended.cause)
 		return pump->ended.cause;
 	if (usage->oom_kills > 0 && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)

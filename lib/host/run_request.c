@@ -14,6 +14,7 @@
 
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define STRINGS_MAX (64U << 20)
+#define LATE_NS 50000000U /* for the holder, after our own time-out */
 
 static const char *const *default_environment(uint32_t uid)
 {
@@ -145,6 +146,7 @@ static int add_limits(struct pump *pump, struct request *request, struct wire_ru
 	int r;
 
 	run->limits = (struct wire_run_limits){
+		.deadline_ns = pump->deadline < HOST_NEVER - LATE_NS ? pump->deadline + LATE_NS : 0,
 		.cpu_ns = command->cpu_time_ns,
 		.address_space = command->address_space_bytes,
 		.data = command->data_bytes,

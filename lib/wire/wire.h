@@ -178,6 +178,7 @@ enum wire_run_flags {
 struct wire_run_limits {
 	uint64_t memory_bytes, pids_max, cpu_ns; /* sampled */
 	uint64_t address_space, data, file_size, open_files;
+	uint64_t deadline_ns; /* of CLOCK_MONOTONIC, a little after the host's own; 0: none */
 };
 
 /*

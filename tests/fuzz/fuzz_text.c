@@ -124,8 +124,8 @@ static void process_files(const char *text)
 	struct usage usage = { 0 };
 
 	read_stat(text, &usage);
-	(void)kilobytes(text, "Pss_Anon:");
-	(void)kilobytes(text, "RssShmem:");
+	(void)kilobytes(text, "\nPss_Anon:");
+	(void)kilobytes(text, "\nRssShmem:");
 	(void)parse_pid(text);
 }
 

@@ -98,6 +98,7 @@ START_TEST(memory_of_many_processes_is_added_up)
 
 	expect_cause(guest, ARGV(TOOL, "memory", "48", "4"), GUEST_EXITED);
 	expect_cause(guest, ARGV(TOOL, "memory", "80", "8"), GUEST_OOM_KILLED);
+	expect_cause(guest, ARGV(TOOL, "as", "RssAnon:", "memory", "80"), GUEST_OOM_KILLED);
 }
 END_TEST
 

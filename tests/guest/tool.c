@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -275,6 +276,12 @@ int main(int argc, char **argv)
 {
 	const char *verb = argc > 1 ? argv[1] : "";
 
+	if (strcmp(verb, "as") == 0) { /* NAME ...: under this name */
+		prctl(PR_SET_NAME, argv[2]);
+		argv += 2;
+		argc -= 2;
+		verb = argv[1];
+	}
 	if (strcmp(verb, "echo") == 0)
 		return echo(argv + 2);
 	if (strcmp(verb, "fds") == 0)

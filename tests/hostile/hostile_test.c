@@ -25,7 +25,7 @@ static const char *const refused[] = {
 	"ptrace_init", "proc_init",	"proc_init_files", "signal_init", "sched_init", "namespaces", "markers",
 	"mounts",      "mknod",		"devices",	   "setns",	  "syscalls",	"abi32",      "proc_leaks",
 	"fds",	       "inherited_fds", "exe",		   "privileges",  "network",	"keys",	      "trace_exit",
-	"own_world",   "leave_root",	"pipe_lock",
+	"own_world",   "leave_root",	"pipe_lock",	   "host_quotas", "core",
 };
 
 #define REFUSED_COUNT ((int)(sizeof(refused) / sizeof(refused[0])))
@@ -76,7 +76,8 @@ START_TEST(attack_is_refused_to_all_capabilities)
 
 	config.capabilities = "all=ep";
 	must_all_be_refused(ARGV("ptrace_init", "proc_init_files", "signal_init", "namespaces", "markers", "mounts",
-				 "devices", "setns", "syscalls", "abi32", "mknod", "keys", "trace_exit", "pipe_lock"),
+				 "devices", "setns", "syscalls", "abi32", "mknod", "keys", "trace_exit", "pipe_lock",
+				 "host_quotas", "core"),
 			    &config);
 }
 END_TEST
@@ -101,7 +102,8 @@ START_TEST(attack_is_refused_without_the_filter)
 
 	config.flags = GUEST_NO_SECCOMP;
 	must_all_be_refused(ARGV("ptrace_init", "proc_init", "proc_init_files", "signal_init", "sched_init", "markers",
-				 "mounts", "devices", "abi32", "mknod", "keys", "trace_exit", "own_world", "pipe_lock"),
+				 "mounts", "devices", "abi32", "mknod", "keys", "trace_exit", "own_world", "pipe_lock",
+				 "core"),
 			    &config);
 }
 END_TEST
@@ -113,7 +115,7 @@ START_TEST(attack_is_refused_without_the_filter_and_with_all_capabilities)
 	config.flags = GUEST_NO_SECCOMP;
 	config.capabilities = "all=ep";
 	must_all_be_refused(ARGV("ptrace_init", "proc_init_files", "signal_init", "markers", "devices", "abi32", "mknod",
-				 "keys", "trace_exit", "pipe_lock"),
+				 "keys", "trace_exit", "pipe_lock", "core"),
 			    &config);
 }
 END_TEST

@@ -230,6 +230,30 @@ START_TEST(command_that_forks_is_not_held_up_by_the_end_of_others)
 }
 END_TEST
 
+/* Whoever reads its output, or adds up its memory, has to wait for a lock that it keeps. */
+START_TEST(command_whose_memory_is_slow_ends_at_its_time_out)
+{
+	static const char *const kinds[][4] = { { "/opt/attack", "write" }, { "/opt/attack", "hold", "200" } };
+	struct guest_command command = command_of(kinds[_i]);
+	struct guest_config config = config_default();
+	struct guest_result result;
+	struct guest *guest;
+
+	config.memory_bytes = _i ? 128 << 20 : 0;
+	config.flags |= GUEST_BEST_EFFORT;
+	guest = guest_with_attack("slow_memory", config);
+	command.timeout_ns = 3 * SECOND * slowness();
+	run(guest, &command, &result);
+	ck_assert_msg(result.cause == GUEST_TIMED_OUT || (_i && result.cause == GUEST_OOM_KILLED), "%s",
+		      guest_cause_name(result.cause));
+	printf("NOTE a command whose memory is slow to %s: ended %.0f ms after its time-out\n", kinds[_i][1],
+	       ((double)result.wall_ns - (double)command.timeout_ns) / 1e6);
+	ck_assert_uint_lt(result.wall_ns, command.timeout_ns + 5 * SECOND * slowness());
+	guest_result_clear(&result);
+	expect_alive(guest);
+}
+END_TEST
+
 START_TEST(output_of_a_run_ends_with_it)
 {
 	struct guest *guest = guest_with_attack("late_writer", config_default());
@@ -265,6 +289,7 @@ static Suite *make(void)
 	tcase_add_test(tcase, storm_that_undoes_stops_ends);
 	tcase_add_test(tcase, storm_ends_while_another_command_undoes_stops);
 	tcase_add_test(tcase, command_that_forks_is_not_held_up_by_the_end_of_others);
+	tcase_add_loop_test(tcase, command_whose_memory_is_slow_ends_at_its_time_out, 0, 2);
 	tcase_add_test(tcase, output_of_a_run_ends_with_it);
 	return suite;
 }

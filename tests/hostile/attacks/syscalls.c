@@ -37,6 +37,8 @@ int main(void)
 	try("keyctl", SYS_keyctl);
 	try("add_key", SYS_add_key);
 	try("request_key", SYS_request_key);
+	try("memfd_secret", 447);
+	try("io_setup", SYS_io_setup);
 	try("syslog", SYS_syslog);
 	try("reboot", SYS_reboot);
 	try("swapon", SYS_swapon);

@@ -36,6 +36,9 @@ int main(void)
 	}
 	MUST_BE("the child is stopped", waitpid(child, &status, 0) == child && WIFSTOPPED(status));
 	MUST_FAIL_WITH("PTRACE_SETOPTIONS", EPERM, ptrace(PTRACE_SETOPTIONS, child, 0, PTRACE_O_TRACEEXIT));
+#ifdef __x86_64__
+	MUST_FAIL_WITH("PTRACE_OLDSETOPTIONS", EPERM, syscall(SYS_ptrace, 21, (long)child, 0, PTRACE_O_TRACEEXIT));
+#endif
 	MUST_BE("PTRACE_SETOPTIONS without it", ptrace(PTRACE_SETOPTIONS, child, 0, PTRACE_O_TRACEFORK) == 0);
 	ptrace(PTRACE_CONT, child, 0, 0);
 	return attack_succeeded;
