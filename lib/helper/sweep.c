@@ -47,6 +47,8 @@
 #define GROUP_LOOKS 8 /* at a group that is being killed, until its processes are, one by one */
 #define BORN_FIRST_NS 1000000ULL   /* when we look for the first and the last time; */
 #define BORN_LAST_NS 4000000000ULL /* and whenever that time has doubled */
+#define FORKING_MAX 16
+#define FORKING_LOOKS 64 /* at those that are not stopped */
 #define KEPT_MAX 32
 #define LOOKS 100
 #define LOOKS_TIMEOUT_NS 500000000ULL
@@ -480,26 +482,56 @@ static DIR *open_processes(const struct holder *holder)
 	return directory;
 }
 
+/* Not doomed, and not stopped when all were: they may be in fork(2). */
+static pid_t forking[FORKING_MAX];
+static size_t forking_count;
+
+static void note_forking(const struct holder *holder)
+{
+	DIR *directory = open_processes(holder);
+	struct dirent *entry;
+	int looks = 0;
+
+	forking_count = 0;
+	while (directory && looks < FORKING_LOOKS && (entry = readdir(directory))) {
+		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+		long fields[STAT_FIELDS];
+
+		if (pid <= 1 || !read_stat(holder, pid, fields) ||
+		    strchr("TtZX", (char)fields[STAT_STATE]))
+			continue;
+		looks++;
+		if (!is_doomed(holder, NULL, pid) && forking_count < FORKING_MAX)
+			forking[forking_count++] = pid;
+	}
+	if (directory)
+		closedir(directory);
+}
+
 void sweep_continue(struct holder *holder)
 {
+	note_forking(holder);
 	kill(-1, SIGCONT);
 	holder->born_delay = BORN_FIRST_NS;
-	holder->next_born = sys_now_ns() + BORN_FIRST_NS;
+	holder->next_born = forking_count > 0 ? sys_now_ns() + BORN_FIRST_NS : 0;
+}
+
+static void continue_children(const struct holder *holder, pid_t parent)
+{
+	char path[48], text[1024], *at = text;
+	pid_t pid;
+
+	snprintf(path, sizeof(path), "%d/task/%d/children", parent, parent);
+	(void)fd_read_text_at(holder->proc, path, text, sizeof(text));
+	while ((pid = (pid_t)strtol(at, &at, 10)) > 0)
+		if (is_born_stopped(holder, pid))
+			kill(pid, SIGCONT);
 }
 
 void sweep_continue_born(struct holder *holder)
 {
-	DIR *directory = holder->paused ? NULL : open_processes(holder);
-	struct dirent *entry;
-
-	while (directory && (entry = readdir(directory))) {
-		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
-
-		if (pid > 1 && is_born_stopped(holder, pid))
-			kill(pid, SIGCONT);
-	}
-	if (directory)
-		closedir(directory);
+	for (size_t i = 0; i < forking_count && !holder->paused; i++)
+		continue_children(holder, forking[i]);
 	holder->born_delay *= 2;
 	holder->next_born =
 		holder->born_delay > BORN_LAST_NS ? 0 : sys_now_ns() + holder->born_delay;
