@@ -372,6 +372,18 @@ int input_move(struct run_input *input);
 /* Bytes that the command has read. */
 uint64_t input_read(const struct run_input *input);
 
+/* --- usage.c: what a guest's processes use --- */
+
+/*
+ * Look at all of them. Returns the bytes of memory that they have, if that is wanted; `exact`:
+ * shared memory once, which the guest can make take long. What belongs to a run is noted there.
+ */
+uint64_t usage_walk(struct holder *holder, bool memory, bool exact, uint64_t *ret_threads);
+
+/* The same, exactly, by a child; nothing is changed if that cannot be had in time. */
+void usage_walk_exactly(struct holder *holder, bool with_memory, uint64_t *memory,
+			uint64_t *threads);
+
 /* --- sample.c: limits that no control group enforces --- */
 
 /* poll(2)'s time-out until the next look: -1 if there is nothing to be looked at. */

@@ -199,7 +199,7 @@ static void deny_both(scmp_filter_ctx context, const char *name, int errnum,
 }
 
 /*
- * Memory is looked for where processes have it mapped, and among the fds of each (sample.c): no
+ * Memory is looked for where processes have it mapped, and among the fds of each (usage.c): no
  * thread has others than its process. Huge pages are counted by nobody.
  */
 static void hide_no_memory(scmp_filter_ctx context)
@@ -244,7 +244,7 @@ static void fill_default(scmp_filter_ctx context)
 	for (size_t i = 0; i < 2; i++)
 		deny(context, i == 0 ? "fcntl" : "fcntl64", EPERM, 1,
 		     SCMP_A1(SCMP_CMP_MASKED_EQ, LOW_32_BITS, F_SETLEASE));
-	/* whether two processes share their memory is what the holder asks (sample.c) */
+	/* whether two processes share their memory is what the holder asks (usage.c) */
 	deny(context, "kcmp", EPERM, 1, SCMP_A2(SCMP_CMP_NE, KCMP_VM));
 }
 

@@ -17,18 +17,10 @@
 #include "base/fd.c"
 #include "cgroup/find.c"
 #include "helper/idmap.c"
-#include "helper/sample.c"
+#include "helper/usage.c"
 #undef kill
 
 /* What those are linked with and do not come to. */
-void run_kill(struct holder *holder, struct run *run, uint32_t cause)
-{
-	(void)holder;
-	(void)run;
-	(void)cause;
-	abort();
-}
-
 struct run *sweep_owner(const struct holder *holder, pid_t pid)
 {
 	(void)holder;

@@ -72,6 +72,21 @@ def test_memory(group):
         assert caught.value.result.cause == Cause.OOM_KILLED
 
 
+def test_memory_of_many_groups():
+    """procfs tells them before the memory, and they may be more than one read takes."""
+    program = """if True:
+        import os, time
+        try:
+            os.setgroups(list(range(1, 60001)))
+        except OSError:
+            pass  # ordinary users without subordinate ids
+        memory = b"1" * (200 << 20)
+        time.sleep(2)
+    """
+    with Guest(memory_bytes=64 << 20, best_effort=True) as guest:
+        assert guest.run(["python3", "-c", program], timeout=30).cause == Cause.OOM_KILLED
+
+
 def test_processes():
     with Guest(pids_max=20) as guest:
         assert guest.info().pids_enforced in ENFORCERS
