@@ -430,8 +430,9 @@ GUEST_API int guest_init(struct guest **ret_guest, const struct guest_config *co
  * signal is a success of the call. Returns 0; -ENOENT, -EACCES, -ENOEXEC, -E2BIG... with stage
  * GUEST_STAGE_EXECVE or GUEST_STAGE_CHDIR if it could not be started; -EINVAL (command); -ECHILD (a
  * handle of the parent process); -EDQUOT (a budget is spent); -EOPNOTSUPP (a limit); -ENOMEM,
- * -EMFILE, -EAGAIN (pids_max); -EPIPE: the guest is lost, shut it down. With -EPIPE alone the
- * result is filled in, too: the cause GUEST_LOST, and the output that had arrived.
+ * -EMFILE, -EAGAIN (pids_max); -ENOTRECOVERABLE: the guest could not be confined and runs nothing,
+ * shut it down; -EPIPE: the guest is lost, shut it down. With -EPIPE alone the result is filled in,
+ * too: the cause GUEST_LOST, and the output that had arrived.
  */
 GUEST_API int guest_run(struct guest *guest, const struct guest_command *command,
 			struct guest_result *ret_result, struct guest_error *err);

@@ -34,11 +34,16 @@ static const struct sock_filter filter_marker[] = {
 int confine_core(struct guest_error *err)
 {
 	/* 1 is no room for a file, and means that a dump is piped to no program, core(5); 0 does
-	   not, but may be all that we may have */
-	const struct rlimit most = { 1, 1 }, none = { 0, 0 };
+	   not, but is all that we may have where the host program has no more */
+	const struct rlimit most = { 1, 1 };
+	struct rlimit now;
+	int failure;
 
-	if (setrlimit(RLIMIT_CORE, &most) < 0 && setrlimit(RLIMIT_CORE, &none) < 0)
-		return error_make(err, errno, GUEST_STAGE_RLIMIT, "core");
+	if (setrlimit(RLIMIT_CORE, &most) == 0)
+		return 0;
+	failure = errno;
+	if (getrlimit(RLIMIT_CORE, &now) < 0 || now.rlim_max > 0)
+		return error_make(err, failure, GUEST_STAGE_RLIMIT, "core");
 	return 0;
 }
 

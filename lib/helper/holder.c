@@ -394,8 +394,10 @@ __attribute__((noreturn)) void holder_main(const struct holder_plan *plan)
 	if (self < 0 ||
 	    wire_send(holder.socket, &ready, sizeof(ready), WIRE_READY, &self, 1, 1) < 0)
 		_exit(1);
-	if (finish(plan, &err) < 0)
+	if (finish(plan, &err) < 0) {
+		err.code = -ENOTRECOVERABLE; /* whatever it was; the message tells */
 		holder.unfit = &err;
+	}
 	fd_close(&self);
 	if (holder.limits.processes)
 		limit_processes(&holder);

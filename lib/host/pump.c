@@ -256,6 +256,10 @@ static uint32_t find_cause(struct pump *pump, const struct cgroup_usage *usage)
 		return pump->ended.cause;
 	if (usage->oom_kills > 0 && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
 		return GUEST_OOM_KILLED;
+	/* killed before its thread has seen why */
+	if (__atomic_load_n(&pump->cancelled, __ATOMIC_ACQUIRE) && WIFSIGNALED(status) &&
+	    WTERMSIG(status) == SIGKILL)
+		return GUEST_CANCELLED;
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS) {
 		pump->seen |= GUEST_SEEN_SUSPECTED; /* or somebody sent it */
 		return GUEST_SECCOMP_KILLED;

@@ -180,6 +180,8 @@ int spawn_signal(struct guest_process *process, int signal, bool cancel, struct 
 		r = error_text(err, ESRCH, GUEST_STAGE_HANDLE, "the command has ended");
 	} else if (cancel) {
 		__atomic_store_n(&process->pump.cancelled, 1, __ATOMIC_RELEASE);
+		/* the thread may have to wait for the lock of a pipe that the command keeps */
+		(void)wire_send_plain(process->pump.socket, WIRE_KILL);
 		announce(process->wake_fd);
 	} else {
 		r = wire_send(process->pump.socket, &message, sizeof(message), WIRE_SIGNAL, NULL, 0,

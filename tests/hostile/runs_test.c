@@ -254,6 +254,30 @@ START_TEST(command_whose_memory_is_slow_ends_at_its_time_out)
 }
 END_TEST
 
+/* The thread that reads its output may be waiting, too. */
+START_TEST(command_whose_memory_is_slow_ends_when_it_is_cancelled)
+{
+	struct guest_command command = command_of(ARGV("/opt/attack", "write"));
+	struct guest *guest = guest_with_attack("slow_memory", config_default());
+	struct guest_result result = { .size = sizeof(result) };
+	struct guest_process *process;
+	uint64_t cancelled;
+
+	ck_assert_int_eq(guest_spawn(guest, &command, &process, NULL), 0);
+	usleep(3000000 * slowness());
+	cancelled = now_ns();
+	ck_assert_int_eq(guest_cancel(process, NULL), 0);
+	ck_assert_int_eq(guest_wait(process, UINT64_MAX, &result, NULL), 0);
+	ck_assert_str_eq(guest_cause_name(result.cause), guest_cause_name(GUEST_CANCELLED));
+	printf("NOTE a command whose memory is slow: ended %.0f ms after it was cancelled\n",
+	       (double)(now_ns() - cancelled) / 1e6);
+	ck_assert_uint_lt(now_ns() - cancelled, 5 * SECOND * slowness());
+	guest_result_clear(&result);
+	guest_process_free(process);
+	expect_alive(guest);
+}
+END_TEST
+
 START_TEST(output_of_a_run_ends_with_it)
 {
 	struct guest *guest = guest_with_attack("late_writer", config_default());
@@ -290,6 +314,7 @@ static Suite *make(void)
 	tcase_add_test(tcase, storm_ends_while_another_command_undoes_stops);
 	tcase_add_test(tcase, command_that_forks_is_not_held_up_by_the_end_of_others);
 	tcase_add_loop_test(tcase, command_whose_memory_is_slow_ends_at_its_time_out, 0, 2);
+	tcase_add_test(tcase, command_whose_memory_is_slow_ends_when_it_is_cancelled);
 	tcase_add_test(tcase, output_of_a_run_ends_with_it);
 	return suite;
 }

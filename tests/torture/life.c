@@ -280,7 +280,7 @@ static int change_limits(struct life *life, bool may_fail, struct guest *guest)
 /* These say that the guest is lost; after any other error it must be in order. */
 static bool is_lost(int r)
 {
-	return r == -EPIPE || r == -EIO || r == -ETIMEDOUT;
+	return r == -EPIPE || r == -EIO || r == -ETIMEDOUT || r == -ENOTRECOVERABLE;
 }
 
 /* With limits of its own, on a guest that is paused meanwhile. */
