@@ -284,7 +284,7 @@ int cache_check_end(struct cache_entry *entry, struct guest_error *err)
 	uint64_t sum;
 	int r;
 
-	if (entry->sum.count == 0)
+	if (!entry->sum.begun)
 		return 0;
 	r = cache_sum_end(&entry->sum, &sum);
 	if (r == 0 && sum == entry->manifest.sum)

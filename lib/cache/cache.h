@@ -42,28 +42,22 @@ int cache_empty_tree(int tree);
 
 /* --- sum.c: over the inodes of a list: numbers, modes, owners, sizes, times of change --- */
 
-#define CACHE_SUM_PARTS 4
-
-/* Those that begin at these offsets of the list. */
-struct cache_sum_part {
-	pthread_t thread;
-	bool threaded;
-	int tree;
-	const struct cache_list *list;
-	size_t begin, end;
-	uint64_t sum;
-	int r;
-};
+#define CACHE_SUM_THREADS 3
 
 struct cache_sum {
-	struct cache_sum_part parts[CACHE_SUM_PARTS];
-	size_t count; /* 0: not begun */
+	int tree;
+	const struct cache_list *list;
+	pthread_t threads[CACHE_SUM_THREADS];
+	size_t threads_count, piece; /* the next that nobody has taken; atomic, as are: */
+	uint64_t sum;
+	int r, ending;
+	bool begun;
 };
 
 /* Begin it, in some threads. Nothing of it may be moved until its end. */
 void cache_sum_begin(struct cache_sum *sum, int tree, const struct cache_list *list);
 
-/* Wait for it. 0 or -errno. */
+/* Help with what is left of it, and wait for it. 0 or -errno. */
 int cache_sum_end(struct cache_sum *sum, uint64_t *ret_sum);
 
 /* --- cache.c --- */
