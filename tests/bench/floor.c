@@ -18,6 +18,7 @@
  *     'c'  the whole life, 0: the child, when it is ready, runs /bench/true by vfork(2) and exits; until waitpid(2).
  *     'd'  the same, 0, with a guest's own system call filter, and its capabilities dropped.
  *     'R', 'C', 'D'  the same with a network namespace and its lo up.
+ *     'M'  1,000 of 'R' that live at once, one made after the other, and killed so; 'm': 200.
  *     's'  a command: a request with three fds to such a child, which lives on and runs /bench/true by vfork(2), until
  *          its status is here, 0.
  *
@@ -49,6 +50,7 @@
 #include <unistd.h>
 
 #define STDIO 3
+#define CROWD 1000
 #define KEPT_CAPABILITIES 0x5fb /* guest_config.capabilities, by default */
 #define REPEAT 0x80
 #define REPEAT_NS 250000000U
@@ -232,10 +234,9 @@ static pid_t clone_child(int network, const int *go)
 	return pid;
 }
 
-static void measure_ready(int network, uint64_t *times)
+static pid_t start_ready(int network)
 {
 	int go[2], ready[2];
-	uint64_t start = now();
 	pid_t pid;
 	char byte;
 
@@ -247,12 +248,29 @@ static void measure_ready(int network, uint64_t *times)
 			pause();
 	}
 	check(read(ready[0], &byte, 1) == 1, "ready");
-	times[0] = now() - start;
-	start = now();
+	close(go[0]), close(go[1]), close(ready[0]), close(ready[1]);
+	return pid;
+}
+
+static void end(pid_t pid)
+{
 	kill(pid, SIGKILL);
 	check(waitpid(pid, NULL, 0) == pid, "child");
+}
+
+/* Of so many, all of which are there before the first ends. */
+static void measure_ready(int network, int count, uint64_t *times)
+{
+	static pid_t pids[CROWD];
+	uint64_t start = now();
+
+	for (int i = 0; i < count; i++)
+		pids[i] = start_ready(network);
+	times[0] = now() - start;
+	start = now();
+	for (int i = 0; i < count; i++)
+		end(pids[i]);
 	times[1] = now() - start;
-	close(go[0]), close(go[1]), close(ready[0]), close(ready[1]);
 }
 
 static void measure_life(int network, int confined, uint64_t *times)
@@ -345,7 +363,9 @@ static void measure(char question, uint64_t *numbers)
 	if (question == 's')
 		measure_command(numbers);
 	else if (question == 'r' || question == 'R')
-		measure_ready(question == 'R', numbers);
+		measure_ready(question == 'R', 1, numbers);
+	else if (question == 'm' || question == 'M')
+		measure_ready(1, question == 'M' ? CROWD : CROWD / 5, numbers);
 	else
 		measure_life(question == 'C' || question == 'D', question == 'd' || question == 'D', numbers);
 }

@@ -133,23 +133,36 @@ static size_t open_guests(struct guest **guests, size_t wanted)
 	return count;
 }
 
-static void measure_crowd(void)
+#define CROWD (bench.quick ? 200U : 1000U)
+
+/* For each, should there be fewer guests than were wanted. */
+static void measure_crowd(const struct meter *floor_meter)
 {
 	static struct guest *guests[1000];
-	static struct row *made, *ended;
-	uint64_t start = now_ns();
-	size_t count = open_guests(guests, bench.quick ? 200 : 1000);
-	double ms = ms_since(start);
+	static struct row *made, *ended, *bare_made, *bare_ended;
+	uint64_t bare[2], start;
+	size_t count;
 
 	if (!made) {
-		made = row_new("ms", "%zu guests made, one by one", count);
-		ended = row_new("ms", "%zu guests ended, one by one", count);
+		bare_made = row_new("ms", "bare sequence, of %u that live at once", CROWD);
+		bare_ended = row_new("ms", "bare kill, of %u", CROWD);
+		made = row_new("ms", "guest_init, of %u that live at once", CROWD);
+		ended = row_new("ms", "guest_shutdown, of %u", CROWD);
+		row_compare(made, bare_made);
+		row_compare(ended, bare_ended);
 	}
-	row_add(made, ms);
+	meter_ask(floor_meter, bench.quick ? 'm' : 'M', bare, 2);
+	row_add(bare_made, (double)bare[0] / 1e6 / CROWD);
+	row_add(bare_ended, (double)bare[1] / 1e6 / CROWD);
+	settle();
+	start = now_ns();
+	count = open_guests(guests, CROWD);
+	row_add(made, ms_since(start) / (double)count);
 	start = now_ns();
 	for (size_t i = 0; i < count; i++)
 		guest_end(guests[i]);
-	row_add_since(ended, start);
+	row_add(ended, ms_since(start) / (double)count);
+	settle();
 }
 
 void memory_section(unsigned int rounds)
@@ -158,7 +171,9 @@ void memory_section(unsigned int rounds)
 				   { "guest, host's network", GUEST_NETWORK_HOST, 0, 0, 0 } };
 	struct memory warm_up = guests[0], bubblewrap = { "bubblewrap", 0, 0, 0, 0 };
 	const struct peer *peer = peers_find("bubblewrap");
+	struct meter floor_meter;
 
+	floor_start(&floor_meter);
 	measure_guests(&warm_up); /* the kernel's caches grow to what they need */
 	make_rows(&guests[0]);
 	make_rows(&guests[1]);
@@ -172,6 +187,7 @@ void memory_section(unsigned int rounds)
 		if (peer)
 			measure_bubblewrap(&bubblewrap, peer);
 		settle();
-		measure_crowd();
+		measure_crowd(&floor_meter);
 	}
+	meter_end(&floor_meter);
 }
