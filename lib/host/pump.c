@@ -246,6 +246,7 @@ static uint32_t find_cause(struct pump *pump, const struct cgroup_usage *usage)
 {
 	int status = pump->ended.status;
 	bool failed = !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+	bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
 
 	if (pump->cause)
 		return pump->cause;
@@ -254,11 +255,10 @@ static uint32_t find_cause(struct pump *pump, const struct cgroup_usage *usage)
 		pump->seen |= GUEST_SEEN_BUDGET;
 	if (pump->ended.cause)
 		return pump->ended.cause;
-	if (usage->oom_kills > 0 && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
+	if (usage->oom_kills > 0 && killed)
 		return GUEST_OOM_KILLED;
-	/* killed before its thread has seen why */
-	if (__atomic_load_n(&pump->cancelled, __ATOMIC_ACQUIRE) && WIFSIGNALED(status) &&
-	    WTERMSIG(status) == SIGKILL)
+	/* by another thread, which look_for_cancel() has not seen */
+	if (killed && __atomic_load_n(&pump->cancelled, __ATOMIC_ACQUIRE))
 		return GUEST_CANCELLED;
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS) {
 		pump->seen |= GUEST_SEEN_SUSPECTED; /* or somebody sent it */
