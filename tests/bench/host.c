@@ -43,10 +43,15 @@ void host_measure(struct guest *kept, const struct host *hosts, size_t count)
 		memset(memory + touched, 1, host->bytes - touched);
 		touched = host->bytes;
 		/* it is in the caches now, instead of everything else */
-		guest_do(kept, true_in_guest);
-		guest_end(guest_make(GUEST_NETWORK_NONE));
-		measure_guest(kept, host);
-		measure_fork(host->fork);
+		for (int i = 0; i < 10; i++) {
+			guest_do(kept, true_in_guest);
+			guest_end(guest_make(GUEST_NETWORK_NONE));
+		}
+		for (int i = 0; i < 5; i++)
+			measure_guest(kept, host);
+		/* after them: a host that was copied has a fault for each page that it writes to next */
+		for (int i = 0; i < 5; i++)
+			measure_fork(host->fork);
 	}
 	munmap(memory, size);
 }
