@@ -40,7 +40,9 @@ void host_measure(struct guest *kept, const struct host *hosts, size_t count)
 	if (memory == MAP_FAILED)
 		die("memory", NULL);
 	for (const struct host *host = hosts; host < hosts + count; host++) {
-		memset(memory + touched, 1, host->bytes - touched);
+		/* at once: on a virtual machine, a fault for each page takes 25 times as long */
+		if (madvise(memory + touched, host->bytes - touched, MADV_POPULATE_WRITE) < 0)
+			memset(memory + touched, 1, host->bytes - touched); /* before Linux 5.14 */
 		touched = host->bytes;
 		/* it is in the caches now, instead of everything else */
 		for (int i = 0; i < 10; i++) {
