@@ -19,10 +19,12 @@
 #define HELPER_CONTROL_FD 3 /* where the launcher finds the control socket */
 
 /*
- * A fork pays for each page that it writes with a fault and a copy. So what is small lies together,
- * and what is large behind it: the linker sorts these sections by name.
+ * A fork pays for each page that it writes with a fault and a copy. So what all of them write lies
+ * together, and what is large on both sides of it: the linker sorts these sections by name, and no
+ * variable's begins with a digit.
  */
-#define HELPER_LARGE(place) __attribute__((section(".bss.z" #place)))
+#define HELPER_BEFORE(place) __attribute__((section(".bss." #place)))
+#define HELPER_BEHIND(place) __attribute__((section(".bss.z" #place)))
 
 /* The message that is being served; what a process has in it, its forks may still read. */
 extern union helper_message {
@@ -34,6 +36,14 @@ extern union helper_message {
 	struct wire_plain plain;
 	char bytes[WIRE_MAX];
 } helper_message;
+
+/* --- memory.c: malloc(3), and pages that a fork is about to use --- */
+
+/* What the keeper writes after it has forked. */
+void memory_populate_keeper(void);
+
+/* The program, its stack, what lies around the message, and the keeper's word to go on. */
+void memory_populate_holder(const void *go);
 
 /* --- idmap.c: which ids a keeper gets --- */
 
@@ -212,8 +222,12 @@ struct run_file {
 	ino_t inode; /* 0: none */
 };
 
-/* A command that runs. The last members are the start's only, and are not set to 0. */
+/* A command that runs. The first two are its start's only, and not set to 0; what follows lies
+ * beside the top of its stack. */
 struct run {
+	_Alignas(16) char room[RUN_ROOM_SIZE]; /* for short strings */
+	_Alignas(16) char stack[RUN_STACK_SIZE];
+
 	struct run *next;
 	pid_t pid;
 	int socket;
@@ -238,9 +252,6 @@ struct run {
 	char *strings; /* argv, NULL, envp, NULL, and what they point to */
 	char *mapped;  /* from the host, where it is long */
 	size_t mapped_size;
-
-	_Alignas(16) char room[RUN_ROOM_SIZE]; /* for short strings */
-	_Alignas(16) char stack[RUN_STACK_SIZE];
 };
 
 struct holder {

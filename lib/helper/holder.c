@@ -313,7 +313,7 @@ static int next_timeout(const struct holder *holder, bool more_dead)
 
 __attribute__((noreturn)) static void holder_loop(struct holder *holder)
 {
-	static struct pollfd many[HEARD(RUN_SLOTS)] HELPER_LARGE(3);
+	static struct pollfd many[HEARD(RUN_SLOTS)] HELPER_BEHIND(3);
 	struct pollfd few[HEARD(FEW_RUNS)];
 	struct signalfd_siginfo info;
 	bool more_dead = false;
@@ -385,6 +385,7 @@ __attribute__((noreturn)) void holder_main(const struct holder_plan *plan)
 	};
 	int self;
 
+	memory_populate_holder(plan->keeper->go);
 	holder.socket = plan->socket;
 	holder.idle = plan->idle;
 	holder.host = plan->keeper->host;

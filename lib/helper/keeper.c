@@ -230,7 +230,7 @@ static int share_limits(struct keeper *keeper, struct guest_error *err)
 static int keeper_setup(struct keeper *keeper, const struct wire_start *start, int archive,
 			int unpacker, int rootfs_tree, struct guest_error *err)
 {
-	static _Alignas(4096) char go[4096] HELPER_LARGE(9); /* the place for a mapping */
+	static _Alignas(4096) char go[4096] HELPER_BEHIND(9); /* the place for a mapping */
 	sigset_t child;
 	int r = become_root(err);
 
@@ -275,7 +275,9 @@ static pid_t clone_holder(const struct holder_plan *plan, struct guest_error *er
 	pid = sys_clone(flags, NULL);
 	if (pid == 0)
 		holder_main(plan);
-	if (pid < 0)
+	if (pid > 0)
+		memory_populate_keeper();
+	else
 		error_make(err, errno, GUEST_STAGE_CLONE, "a guest's namespaces");
 	if (pid < 0 && err->code == -ENOSPC)
 		error_remedy(

@@ -9,6 +9,13 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "base/sys.h"
+#include "helper/helper.h"
+
+/* the linker's */
+extern const char __executable_start[], etext[];
+
+#define PAGE ((uintptr_t)4096)
 #define HEADER_SIZE 16 /* as malloc(3) aligns */
 
 /* What lies before a block; its size is that of the mapping. */
@@ -67,4 +74,29 @@ void free(void *block)
 
 	if (block)
 		munmap(header - 1, header[-1].size);
+}
+
+/* At once, which takes a tenth of a fault for each. Where it fails (before Linux 5.14), faults do.
+ */
+static void populate(const void *first, const void *last, int advice)
+{
+	uintptr_t start = (uintptr_t)first & ~(PAGE - 1);
+
+	madvise((void *)start, (uintptr_t)last + 1 - start, advice);
+}
+
+void memory_populate_keeper(void)
+{
+	populate(&helper_message, &helper_message, MADV_POPULATE_WRITE);
+}
+
+void memory_populate_holder(const void *go)
+{
+	uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
+	uintptr_t message = (uintptr_t)&helper_message;
+
+	populate(__executable_start, etext, MADV_POPULATE_READ);
+	populate((void *)(frame - PAGE), (void *)(frame + PAGE), MADV_POPULATE_WRITE);
+	populate((void *)(message - PAGE), &helper_message, MADV_POPULATE_WRITE);
+	populate(go, go, MADV_POPULATE_WRITE);
 }

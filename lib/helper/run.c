@@ -111,7 +111,7 @@ static struct command_slot *take_slot(struct holder *holder)
 }
 
 /* Most guests have one command at a time. */
-static struct run first_run HELPER_LARGE(1);
+static struct run first_run HELPER_BEFORE(1);
 static bool first_run_is_taken;
 
 static struct run *run_new(void)
@@ -121,7 +121,7 @@ static struct run *run_new(void)
 	if (!run)
 		return NULL;
 	first_run_is_taken = true;
-	memset(run, 0, offsetof(struct run, room));
+	memset(&run->next, 0, sizeof(*run) - offsetof(struct run, next));
 	run->socket = run->cgroup = -EBADF;
 	for (int i = 0; i < 2; i++)
 		run->pipes[i] = (struct run_pipe){ -EBADF, -EBADF };

@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "helper/helper.h"
 
-union helper_message helper_message HELPER_LARGE(2);
+union helper_message helper_message HELPER_BEHIND(2);
 
 const int helper_shared_limits[HELPER_SHARED_LIMITS] = { RLIMIT_SIGPENDING, RLIMIT_MSGQUEUE,
 							 RLIMIT_MEMLOCK };

@@ -118,7 +118,7 @@ static bool is_unmarked(const struct run *run)
 
 /* Namespaces of runs that are over and have left something, which an unmarked run could take for
  * its own. */
-static char kept[KEPT_MAX][COMMAND_MARKER_SIZE] HELPER_LARGE(3);
+static char kept[KEPT_MAX][COMMAND_MARKER_SIZE] HELPER_BEHIND(3);
 static size_t kept_count;
 
 /*
@@ -293,7 +293,7 @@ static enum kinship kinship(const struct holder *holder, const struct run *gone,
 	return is_taken(holder, gone, marker) ? STRANGER : MEMBER;
 }
 
-static char children[65536] HELPER_LARGE(3);
+static char children[65536] HELPER_BEHIND(3);
 
 /* Our children, in text; false if they cannot be listed (no CONFIG_PROC_CHILDREN), or are too many.
  */

@@ -169,7 +169,7 @@ static bool look_at(const struct holder *holder, pid_t pid, bool memory, bool ex
 }
 
 /* Of memory files, to be counted once. */
-static ino_t seen[MEMFDS] HELPER_LARGE(3);
+static ino_t seen[MEMFDS] HELPER_BEHIND(3);
 static bool any_seen;
 
 /* False if it was seen before. What there is no more room for is always new. */
