@@ -118,12 +118,19 @@ static void check_fds(const struct state *after)
 }
 
 static char group_prefix[32];
-static int groups;
+static int groups, scopes;
 
 static int count_group(const char *path, const struct stat *st, int type, struct FTW *at)
 {
+	const char *name = path + at->base, *suffix = strrchr(name, '.');
+
 	(void)st;
-	groups += type == FTW_D && strncmp(path + at->base, group_prefix, strlen(group_prefix)) == 0;
+	if (type != FTW_D || strncmp(name, group_prefix, strlen(group_prefix)) != 0)
+		return 0;
+	if (suffix && strcmp(suffix, ".scope") == 0)
+		scopes++;
+	else
+		groups++;
 	return 0;
 }
 
@@ -133,13 +140,23 @@ static int count_groups(const char *mounts)
 	const char *line = strstr(mounts, " - cgroup2 ");
 	char path[256] = "";
 
-	groups = 0;
+	groups = scopes = 0;
 	snprintf(group_prefix, sizeof(group_prefix), "libguest-%d-", getpid());
 	while (line && line > mounts && line[-1] != '\n')
 		line--;
 	if (line && sscanf(line, "%*s %*s %*s %*s %255s", path) == 1)
 		nftw(path, count_group, 16, FTW_PHYS);
 	return groups;
+}
+
+/* Those are removed by systemd, which may take a moment after the last process has gone. */
+static int wait_for_scopes(const char *mounts)
+{
+	for (int i = 0; scopes > 0 && i < 1000; i++) {
+		usleep(10000);
+		count_groups(mounts);
+	}
+	return scopes;
 }
 
 void invariants_check(void)
@@ -156,6 +173,7 @@ void invariants_check(void)
 		      before.mounts, after.mounts);
 	ck_assert_int_eq(after.temporary, before.temporary);
 	ck_assert_msg(count_groups(after.mounts) == 0, "%d control groups are left", groups);
+	ck_assert_msg(wait_for_scopes(after.mounts) == 0, "%d scopes are left", scopes);
 	free(before.mounts);
 	free(after.mounts);
 }
