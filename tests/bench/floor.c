@@ -15,11 +15,9 @@
  *          mounted what a guest has: a tmpfs with an overlay's layer, the overlay over ROOTFS, /dev, /dev/pts,
  *          /dev/shm, /tmp, /proc, /proc/sys read-only, what of /proc is hidden; set its host name, pivoted, and
  *          detached what was there before. The second number: from SIGKILL to the end of waitpid(2).
- *     'a'  the same, but "ready" is the answer, which the child gives itself: for who measures from question to answer,
- *          as a program does that has another one make what it wants. 'k' ends that child.
  *     'c'  the whole life, 0: the child, when it is ready, runs /bench/true by vfork(2) and exits; until waitpid(2).
  *     'd'  the same, 0, with a guest's own system call filter, and its capabilities dropped.
- *     'R', 'A', 'C', 'D'  the same with a network namespace and its lo up.
+ *     'R', 'C', 'D'  the same with a network namespace and its lo up.
  *     'M'  1,000 of 'R' that live at once, one made after the other, and killed so; 'm': 200.
  *     's'  a command: a request with three fds to such a child, which lives on and runs /bench/true by vfork(2), until
  *          its status is here, 0.
@@ -359,36 +357,11 @@ static void measure_command(uint64_t *times)
 	times[0] = now() - start;
 }
 
-static void answer(const uint64_t *numbers)
-{
-	check(write(1, numbers, 2 * sizeof(*numbers)) == 2 * sizeof(*numbers), "write");
-}
-
-static pid_t asked_for;
-
-/* It is the child that answers. */
-static void be_asked(int network)
-{
-	static const uint64_t numbers[2];
-	int go[2];
-
-	check(pipe2(go, O_CLOEXEC) == 0, "pipe2");
-	asked_for = clone_child(network, go);
-	if (asked_for == 0) {
-		answer(numbers);
-		for (;;)
-			pause();
-	}
-	close(go[0]), close(go[1]);
-}
-
 static void measure(char question, uint64_t *numbers)
 {
 	numbers[1] = 0;
 	if (question == 's')
 		measure_command(numbers);
-	else if (question == 'k')
-		end(asked_for);
 	else if (question == 'r' || question == 'R')
 		measure_ready(question == 'R', 1, numbers);
 	else if (question == 'm' || question == 'M')
@@ -452,15 +425,11 @@ static void serve(const char *rootfs)
 	while (read(0, &question, 1) == 1) {
 		uint64_t numbers[2];
 
-		if (question == 'a' || question == 'A') {
-			be_asked(question == 'A');
-			continue;
-		}
 		if (question & REPEAT)
 			measure_often((char)(question & ~REPEAT), numbers);
 		else
 			measure((char)question, numbers);
-		answer(numbers);
+		check(write(1, numbers, sizeof(numbers)) == (ssize_t)sizeof(numbers), "write");
 	}
 }
 

@@ -8,15 +8,15 @@ enum { NETWORK, NO_NETWORK, KINDS };
 static const struct {
 	const char *name;
 	uint32_t network;
-	const char *questions; /* for the floor: until ready, whole life, the same confined, until ready if asked */
+	const char *questions; /* for the floor: until ready, whole life, the same confined */
 } kinds[KINDS] = {
-	[NETWORK] = { "", GUEST_NETWORK_NONE, "RCDA" },
-	[NO_NETWORK] = { ", host's network", GUEST_NETWORK_HOST, "rcda" },
+	[NETWORK] = { "", GUEST_NETWORK_NONE, "RCD" },
+	[NO_NETWORK] = { ", host's network", GUEST_NETWORK_HOST, "rcd" },
 };
 
 /* Of a guest with a network namespace of its own, and of one without. */
 static struct {
-	struct row *bare_ready, *asked_ready, *bare_kill, *bare_life, *confined_life, *bare_calls;
+	struct row *bare_ready, *bare_kill, *bare_life, *confined_life, *bare_calls;
 	struct row *init, *first_run, *shutdown, *life;
 } rows[KINDS];
 
@@ -29,7 +29,6 @@ static void make_guest_rows(int kind)
 	const char *name = kinds[kind].name;
 
 	rows[kind].bare_ready = row_new("ms", "bare sequence%s", name);
-	rows[kind].asked_ready = row_new("ms", "bare sequence, asked for%s", name);
 	rows[kind].bare_kill = row_new("ms", "bare kill%s", name);
 	rows[kind].bare_life = row_new("ms", "bare life%s", name);
 	rows[kind].confined_life = row_new("ms", "bare life, confined%s", name);
@@ -39,7 +38,6 @@ static void make_guest_rows(int kind)
 	rows[kind].shutdown = row_new("ms", "guest_shutdown%s", name);
 	rows[kind].life = row_new("ms", "init+run+shutdown%s", name);
 	row_compare(rows[kind].init, rows[kind].bare_ready);
-	row_compare(rows[kind].init, rows[kind].asked_ready);
 	row_compare(rows[kind].first_run, spawn_row);
 	row_compare(rows[kind].shutdown, rows[kind].bare_kill);
 	row_compare(rows[kind].life, rows[kind].bare_life);
@@ -55,15 +53,6 @@ static uint64_t measure_request(void)
 	return ns[0];
 }
 
-static void measure_asked(int kind)
-{
-	uint64_t start = now_ns(), ns[2];
-
-	meter_ask(&floor_meter, kinds[kind].questions[3], ns, 2);
-	row_add_since(rows[kind].asked_ready, start);
-	meter_ask(&floor_meter, 'k', ns, 2);
-}
-
 static void measure_floor(int kind)
 {
 	uint64_t ns[2], request = measure_request();
@@ -76,7 +65,6 @@ static void measure_floor(int kind)
 	row_add(rows[kind].bare_life, (double)ns[0] / 1e6);
 	meter_ask(&floor_meter, kinds[kind].questions[2], ns, 2);
 	row_add(rows[kind].confined_life, (double)ns[0] / 1e6);
-	measure_asked(kind);
 }
 
 static void measure_guest(int kind)
