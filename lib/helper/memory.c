@@ -3,6 +3,8 @@
  * The helper's malloc(3), for the little that it allocates: each block is a mapping of its own, and
  * is returned when it is freed. libc's own keeps memory that every guest would get a copy of, and
  * looks for a random number on the first stack, of which holders have none.
+ *
+ * And the pages of the variables and of the stack that a fork is about to write, made beforehand.
  */
 #include <errno.h>
 #include <stdint.h>
@@ -95,6 +97,8 @@ void memory_populate_holder(const void *go)
 	uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
 	uintptr_t message = (uintptr_t)&helper_message;
 
+	/* the stack grows down from the first run's strings; that run's own ends at the message,
+	   with what is small in between: the order of helper.h */
 	populate(__executable_start, etext, MADV_POPULATE_READ);
 	populate((void *)(frame - PAGE), (void *)(frame + PAGE), MADV_POPULATE_WRITE);
 	populate((void *)(message - PAGE), &helper_message, MADV_POPULATE_WRITE);
