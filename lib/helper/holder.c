@@ -11,6 +11,7 @@
 #include <linux/capability.h>
 #include <net/if.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -62,17 +63,22 @@ static int prepare(const struct holder_plan *plan, struct guest_error *err)
 {
 	int r = confine_core(err);
 
-	if (r == 0)
-		r = confine_bounding_set(plan->create->capabilities, err);
 	return r < 0 ? r : name_and_network(plan, err);
 }
 
 /*
  * What commands inherit is set once, here. The host need not wait for it, since none runs before it
- * is done: it takes the kernel long, and has worked for the keeper's undertaker.
+ * is done: it takes the kernel long, and the filter has worked for the keeper's undertaker. Often
+ * the host's thread has been woken on our CPU, and waits for that: it goes first.
  */
 static int finish(const struct holder_plan *plan, struct guest_error *err)
 {
+	int r;
+
+	(void)sched_yield();
+	r = confine_bounding_set(plan->create->capabilities, err);
+	if (r < 0)
+		return r;
 	return confine_seccomp(plan->create->flags & WIRE_CREATE_NO_SECCOMP ? CONFINE_MINIMAL :
 			       plan->create->flags & WIRE_CREATE_CGROUP	    ? CONFINE_HOLDER :
 									      CONFINE_DEFAULT,
