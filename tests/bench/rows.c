@@ -49,16 +49,29 @@ void row_compare(struct row *row, const struct row *base)
 		}
 }
 
+static void grow(struct row *row, size_t capacity)
+{
+	row->capacity = capacity;
+	row->values = realloc(row->values, capacity * sizeof(*row->values));
+	if (!row->values)
+		die("memory", NULL);
+}
+
+void row_reserve(struct row *row, size_t count)
+{
+	if (!row)
+		return;
+	grow(row, row->count + count);
+	for (size_t i = row->count; i < row->capacity; i++)
+		row->values[i] = 0;
+}
+
 void row_add(struct row *row, double value)
 {
 	if (!row)
 		return;
-	if (row->count == row->capacity) {
-		row->capacity = row->capacity ? row->capacity * 2 : 64;
-		row->values = realloc(row->values, row->capacity * sizeof(*row->values));
-		if (!row->values)
-			die("memory", NULL);
-	}
+	if (row->count == row->capacity)
+		grow(row, row->capacity ? row->capacity * 2 : 64);
 	row->values[row->count++] = value;
 }
 

@@ -32,6 +32,9 @@ struct row *row_point(const char *panel, const char *unit, const char *name, dou
 /* Tell the row's ratio to `base`, too. NULL for either: nothing. */
 void row_compare(struct row *row, const struct row *base);
 
+/* Make room for so many samples, and touch it: adding them takes no more memory. */
+void row_reserve(struct row *row, size_t count);
+
 /* A sample of this round. NULL, for a row that is not wanted: nothing. */
 void row_add(struct row *row, double value);
 
