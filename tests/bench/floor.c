@@ -17,7 +17,9 @@
  *          detached what was there before. The second number: from SIGKILL to the end of waitpid(2).
  *     'c'  the whole life, 0: the child, when it is ready, runs /bench/true by vfork(2) and exits; until waitpid(2).
  *     'd'  the same, 0, with a guest's own system call filter, and its capabilities dropped.
- *     'R', 'C', 'D'  the same with a network namespace and its lo up.
+ *     't'  such a life in three calls, 0: the child tells when it is ready, is confined then, runs /bench/true when it
+ *          is asked to ('s'), tells its status, and is killed.
+ *     'R', 'C', 'D', 'T'  the same with a network namespace and its lo up.
  *     'M'  1,000 of 'R' that live at once, one made after the other, and killed so; 'm': 200.
  *     's'  a command: a request with three fds to such a child, which lives on and runs /bench/true by vfork(2), until
  *          its status is here, 0.
@@ -27,7 +29,7 @@
  * What a guest has and this leaves out: a program of any size and with any number of threads that asks for it, a
  * range of ids (it maps one), a cap on nested namespaces, limits and control groups, files in /etc, captured output,
  * commands that cannot stop who waits for them (vfork), the end of what a command leaves behind, and errors that are
- * told; and but for 'd' and 'D' a system call filter and dropped capabilities.
+ * told; and but for 'd', 'D', 't' and 'T' a system call filter and dropped capabilities.
  */
 #include <fcntl.h>
 #include <linux/filter.h>
@@ -318,23 +320,32 @@ __attribute__((noreturn)) static void serve_commands(int socket)
 	}
 }
 
-static int start_server(void)
+/* Ready when this returns. */
+static pid_t start_server(int network, int confined, int *ret_socket)
 {
 	int go[2], sockets[2];
+	pid_t pid;
+	char byte;
 
 	check(pipe2(go, O_CLOEXEC) == 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) == 0,
 	      "server");
-	if (clone_child(0, go) == 0) {
+	pid = clone_child(network, go);
+	if (pid == 0) {
 		close(sockets[0]);
+		check(write(sockets[1], "", 1) == 1, "ready");
+		if (confined)
+			confine();
 		serve_commands(sockets[1]);
 	}
 	close(sockets[1]), close(go[0]), close(go[1]);
-	return sockets[0];
+	check(read(sockets[0], &byte, 1) == 1, "ready");
+	*ret_socket = sockets[0];
+	return pid;
 }
 
-static void measure_command(uint64_t *times)
+static void request_true(int server)
 {
-	static int server = -1, null[STDIO];
+	static int null[STDIO]; /* 0: not yet, as that is our stdin */
 	struct iovec iov = { "", 1 };
 	union packet control = {
 		.cmsg = { .cmsg_len = CMSG_LEN(sizeof(null)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS }
@@ -342,18 +353,36 @@ static void measure_command(uint64_t *times)
 	struct msghdr message = {
 		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
 	};
-	uint64_t start;
 	int status;
 
-	if (server < 0) {
-		server = start_server();
-		for (int i = 0; i < STDIO; i++)
-			null[i] = open("/dev/null", O_RDWR | O_CLOEXEC);
-	}
-	start = now();
+	for (int i = 0; null[STDIO - 1] == 0 && i < STDIO; i++)
+		null[i] = open("/dev/null", O_RDWR | O_CLOEXEC);
 	memcpy(CMSG_DATA(&control.cmsg), null, sizeof(null));
 	check(sendmsg(server, &message, MSG_NOSIGNAL) == 1, "request");
 	check(read(server, &status, sizeof(status)) == sizeof(status) && status == 0, "command");
+}
+
+static void measure_command(uint64_t *times)
+{
+	static int server = -1;
+	uint64_t start;
+
+	if (server < 0)
+		start_server(0, 0, &server);
+	start = now();
+	request_true(server);
+	times[0] = now() - start;
+}
+
+static void measure_calls(int network, uint64_t *times)
+{
+	uint64_t start = now();
+	int server;
+	pid_t pid = start_server(network, 1, &server);
+
+	request_true(server);
+	end(pid);
+	close(server);
 	times[0] = now() - start;
 }
 
@@ -366,6 +395,8 @@ static void measure(char question, uint64_t *numbers)
 		measure_ready(question == 'R', 1, numbers);
 	else if (question == 'm' || question == 'M')
 		measure_ready(1, question == 'M' ? CROWD : CROWD / 5, numbers);
+	else if (question == 't' || question == 'T')
+		measure_calls(question == 'T', numbers);
 	else
 		measure_life(question == 'C' || question == 'D', question == 'd' || question == 'D', numbers);
 }

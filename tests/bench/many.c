@@ -90,8 +90,10 @@ static struct bare {
 	{ "bare request", 's', NULL },
 	{ "bare life", 'C', NULL },
 	{ "bare life, confined", 'D', NULL },
+	{ "bare life, confined, in calls", 'T', NULL },
 	{ "bare life, host's network", 'c', NULL },
 	{ "bare life, confined, host's network", 'd', NULL },
+	{ "bare life, confined, in calls, host's network", 't', NULL },
 };
 
 #define BARES (sizeof(bares) / sizeof(bares[0]))
@@ -162,8 +164,15 @@ void many_measure(const struct many *many)
 
 static void make_bare_rows(const struct many *many)
 {
-	struct row *rows[BARES] = { many->run, many->guests, many->guests, many->guests_host_network,
-				    many->guests_host_network };
+	struct row *rows[BARES] = {
+		many->run,
+		many->guests,
+		many->guests,
+		many->guests,
+		many->guests_host_network,
+		many->guests_host_network,
+		many->guests_host_network,
+	};
 
 	for (size_t i = 0; i < BARES; i++) {
 		bares[i].row = row_new("1/s", "%s, %d at once", bares[i].name, PEER_CALLERS);
