@@ -251,8 +251,8 @@ void guest_result_clear(struct guest_result *result)
 	if (check_result(result, NULL) < 0) /* then it has never been filled in */
 		return;
 	size = result->size;
-	free(result->stdout_data);
-	free(result->stderr_data);
+	block_free(result->stdout_data);
+	block_free(result->stderr_data);
 	memset(result, 0, size ? size : RESULT_SIZE_FIRST);
 	result->size = size;
 	errno = saved;

@@ -372,8 +372,8 @@ struct guest_result {
 	uint32_t cause;	     /* GUEST_EXITED... */
 	int32_t exit_code;   /* 0 to 255 if it exited, else -1 */
 	int32_t term_signal; /* the signal that ended it, else 0; SIGKILL if we killed it */
-	char *stdout_data;   /* captured bytes and a NUL behind them; freed by guest_result_clear();
-				never NULL */
+	char *stdout_data;   /* captured bytes and a NUL behind them; freed by guest_result_clear(),
+				by nothing else; never NULL */
 	uint64_t stdout_size; /* in bytes, without that NUL */
 	char *stderr_data;
 	uint64_t stderr_size;

@@ -313,7 +313,7 @@ int request_add_fd(struct request *request, int fd, struct guest_error *err);
  * if it is there. */
 int request_add_socket(struct request *request, int *ret_ours, struct guest_error *err);
 
-/* --- run.c, pump.c, spawn.c, output.c, info.c --- */
+/* --- run.c, pump.c, spawn.c, info.c --- */
 
 int host_run(struct guest *guest, const struct guest_command *command, struct guest_result *result,
 	     struct guest_error *err);
@@ -326,7 +326,19 @@ int spawn_fd(const struct guest_process *process);
 int spawn_signal(struct guest_process *process, int signal, bool cancel, struct guest_error *err);
 void spawn_free(struct guest_process *process);
 
-/* What arrives of one stream. */
+/* --- block.c: memory for captured output, which may become much: large blocks grow without being
+ * copied, and consist of huge pages where the system has any --- */
+
+/*
+ * At least *capacity bytes, of which `used` are kept. *bytes is NULL at first; *capacity becomes
+ * what there is. 0 or -ENOMEM: then everything is as before.
+ */
+int block_grow(char **bytes, size_t used, size_t *capacity);
+void block_trim(char *bytes); /* it grows no more: give back address space; NULL-safe */
+void block_free(char *bytes); /* NULL-safe */
+
+/* --- output.c: what arrives of one stream --- */
+
 struct output {
 	int fd;		 /* -EBADF: not captured, or at its end */
 	uint32_t stream; /* GUEST_STDOUT, GUEST_STDERR */

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <errno.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -19,24 +18,22 @@
 
 /*
  * Room for a read, and one byte more for the NUL: little until more has come than that. It doubles,
- * so that the copying is linear; large blocks are remapped by realloc, not copied.
+ * so that the copying is linear.
  */
 static int make_room(struct output *output)
 {
 	size_t room = output->total < FIRST_CAPACITY / 2 ? FIRST_CAPACITY / 2 : PIPE_CAPACITY;
 	size_t capacity = output->capacity ? output->capacity * 2 : FIRST_CAPACITY;
-	char *data;
+	int r;
 
 	if (output->capacity > output->size + room)
 		return 0;
 	if (capacity <= output->size + room)
 		capacity = output->size + room + 1;
-	data = realloc(output->data, capacity);
-	if (!data)
-		return -ENOMEM;
-	output->data = data;
-	output->capacity = capacity;
-	return 0;
+	r = block_grow(&output->data, output->size, &capacity);
+	if (r == 0)
+		output->capacity = capacity;
+	return r;
 }
 
 /*
@@ -145,5 +142,6 @@ int output_finish(struct output *output)
 	if (r < 0)
 		return r;
 	output->data[output->size] = '\0';
+	block_trim(output->data);
 	return 0;
 }

@@ -449,7 +449,7 @@ void pump_clear(struct pump *pump)
 	input_clear(&pump->input);
 	for (int i = 0; i < 2; i++) {
 		fd_close(&pump->outputs[i].fd);
-		free(pump->outputs[i].data);
+		block_free(pump->outputs[i].data);
 	}
 	limits_end_command(pump->guest, &pump->limits);
 	__atomic_sub_fetch(&pump->guest->running, 1, __ATOMIC_RELAXED);

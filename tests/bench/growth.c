@@ -117,6 +117,7 @@ static void grow_output(unsigned int rounds)
 		points[count].pipe_out = row_point("output", "GB/s", "pipe", (double)kb);
 		points[count].streamed = row_point("output", "GB/s", "guest, to a callback", (double)kb);
 		points[count].captured = row_point("output", "GB/s", "guest, captured", (double)kb);
+		points[count].captured_again = row_point("output", "GB/s", "guest, captured again", (double)kb);
 	}
 	while (rounds-- > 0)
 		for (size_t i = 0; i < count; i++)

@@ -20,7 +20,7 @@ void many_measure(const struct many *many);
 /* stream.c: GB/s of a command that writes or reads so many bytes, its start included. */
 struct stream {
 	uint64_t bytes;
-	struct row *pipe_out, *streamed, *pipe_kept, *captured, *pipe_in, *fed;
+	struct row *pipe_out, *streamed, *pipe_kept, *captured, *captured_again, *pipe_in, *fed;
 };
 
 void stream_measure(struct guest *guest, const struct stream *stream);

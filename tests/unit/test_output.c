@@ -2,7 +2,6 @@
 #include "unit.h"
 
 #include <fcntl.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "host/host.h"
@@ -25,7 +24,7 @@ static void teardown(void)
 	close(ends[1]);
 	if (output.fd >= 0)
 		close(output.fd);
-	free(output.data);
+	block_free(output.data);
 }
 
 static void put(const char *text)
@@ -60,7 +59,7 @@ START_TEST(stream_that_is_not_captured_is_an_empty_string)
 	ck_assert_int_eq(output_drain(&none, &command), OUTPUT_END);
 	ck_assert_int_eq(output_finish(&none), 0);
 	ck_assert_str_eq(none.data, "");
-	free(none.data);
+	block_free(none.data);
 }
 END_TEST
 
@@ -107,7 +106,7 @@ END_TEST
 
 START_TEST(much_is_kept_whole)
 {
-	enum { ROUNDS = 2000, SIZE = 997 };
+	enum { ROUNDS = 10000, SIZE = 997 };
 	char piece[SIZE];
 
 	command.output_limit_bytes = 0;
@@ -159,6 +158,51 @@ START_TEST(listener_can_cancel)
 }
 END_TEST
 
+/* From malloc's memory to a mapping, and from that to another. */
+START_TEST(block_keeps_its_bytes_as_it_grows)
+{
+	static const size_t sizes[] = { 1, 1000, 1 << 19, 3 << 20, 3 << 20, 9 << 20, ((size_t)1 << 30) + 1 };
+	size_t used = 0, capacity, wrong = 0;
+	char *bytes = NULL;
+
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		capacity = sizes[i];
+		ck_assert_int_eq(block_grow(&bytes, used, &capacity), 0);
+		ck_assert_uint_ge(capacity, sizes[i]);
+		for (size_t k = 0; k < used; k++)
+			wrong += bytes[k] != (char)(k % 251);
+		bytes[capacity - 1] = (char)((capacity - 1) % 251); /* is there */
+		for (; used < capacity && used < 10 << 20; used++)
+			bytes[used] = (char)(used % 251);
+		if (i % 2)
+			block_trim(bytes);
+	}
+	ck_assert_uint_eq(wrong, 0);
+	block_free(bytes);
+	block_free(NULL);
+}
+END_TEST
+
+START_TEST(block_that_cannot_grow_stays)
+{
+	static const size_t sizes[] = { 1000, 4 << 20 }, too_many[] = { SIZE_MAX / 4, SIZE_MAX };
+
+	for (int i = 0; i < 4; i++) {
+		char *bytes = NULL, *before;
+		size_t capacity = sizes[i / 2], more = too_many[i % 2];
+
+		ck_assert_int_eq(block_grow(&bytes, 0, &capacity), 0);
+		memset(bytes, 7, capacity);
+		before = bytes;
+		ck_assert_int_eq(block_grow(&bytes, capacity, &more), -ENOMEM);
+		ck_assert_uint_eq(more, too_many[i % 2]);
+		ck_assert_ptr_eq(bytes, before);
+		ck_assert(bytes[0] == 7 && memcmp(bytes, bytes + 1, capacity - 1) == 0);
+		block_free(bytes);
+	}
+}
+END_TEST
+
 TCase *output_case(void)
 {
 	TCase *tcase = tcase_create("output");
@@ -171,6 +215,8 @@ TCase *output_case(void)
 	tcase_add_test(tcase, limit_is_exact);
 	tcase_add_test(tcase, excess_is_dropped_on_demand);
 	tcase_add_test(tcase, much_is_kept_whole);
+	tcase_add_test(tcase, block_keeps_its_bytes_as_it_grows);
+	tcase_add_test(tcase, block_that_cannot_grow_stays);
 	tcase_add_test(tcase, listener_hears_no_more_than_the_limit);
 	tcase_add_test(tcase, listener_can_cancel);
 	return tcase;
