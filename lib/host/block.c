@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include "host/host.h"
 
@@ -50,12 +51,22 @@ static void *reserve(size_t size)
 	return map + before;
 }
 
+/* What it may become. The host may need itself what RLIMIT_AS leaves. */
+static size_t room_for(size_t size)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_AS, &limit) < 0 || limit.rlim_cur != RLIM_INFINITY)
+		return size;
+	return size < RESERVED ? RESERVED : 2 * size;
+}
+
 static struct block *map(struct block *old, size_t used, size_t size)
 {
-	size_t reserved = size < RESERVED ? RESERVED : 2 * size;
+	size_t reserved = room_for(size);
 	struct block *block = reserve(reserved);
 
-	if (!block) /* RLIMIT_AS: without growing room */
+	if (!block)
 		block = reserve(reserved = size);
 	if (!block)
 		return NULL;

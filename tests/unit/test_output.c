@@ -2,6 +2,7 @@
 #include "unit.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "host/host.h"
@@ -158,13 +159,16 @@ START_TEST(listener_can_cancel)
 }
 END_TEST
 
-/* From malloc's memory to a mapping, and from that to another. */
+/* From malloc's memory to a mapping, and from that to another: more of these with RLIMIT_AS. */
 START_TEST(block_keeps_its_bytes_as_it_grows)
 {
 	static const size_t sizes[] = { 1, 1000, 1 << 19, 3 << 20, 3 << 20, 9 << 20, ((size_t)1 << 30) + 1 };
 	size_t used = 0, capacity, wrong = 0;
+	struct rlimit limit = { (rlim_t)1 << 46, (rlim_t)1 << 46 };
 	char *bytes = NULL;
 
+	if (_i == 1)
+		ck_assert_int_eq(setrlimit(RLIMIT_AS, &limit), 0);
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		capacity = sizes[i];
 		ck_assert_int_eq(block_grow(&bytes, used, &capacity), 0);
@@ -215,7 +219,7 @@ TCase *output_case(void)
 	tcase_add_test(tcase, limit_is_exact);
 	tcase_add_test(tcase, excess_is_dropped_on_demand);
 	tcase_add_test(tcase, much_is_kept_whole);
-	tcase_add_test(tcase, block_keeps_its_bytes_as_it_grows);
+	tcase_add_loop_test(tcase, block_keeps_its_bytes_as_it_grows, 0, 2);
 	tcase_add_test(tcase, block_that_cannot_grow_stays);
 	tcase_add_test(tcase, listener_hears_no_more_than_the_limit);
 	tcase_add_test(tcase, listener_can_cancel);
