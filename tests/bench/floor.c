@@ -21,6 +21,7 @@
  *          is asked to ('s'), tells its status, and is killed.
  *     'R', 'C', 'D', 'T'  the same with a network namespace and its lo up.
  *     'M'  1,000 of 'R' that live at once, one made after the other, and killed so; 'm': 200.
+ *     'k', 'K'  one more of 'r' or 'R', 0: it lives on, until 'e', 0, has killed all of these.
  *     's'  a command: a request with three fds to such a child, which lives on and runs /bench/true by vfork(2), until
  *          its status is here, 0.
  *
@@ -275,6 +276,21 @@ static void measure_ready(int network, int count, uint64_t *times)
 	times[1] = now() - start;
 }
 
+static pid_t kept[CROWD];
+static int kept_count;
+
+static void keep(int network)
+{
+	check(kept_count < CROWD, "too many");
+	kept[kept_count++] = start_ready(network);
+}
+
+static void end_kept(void)
+{
+	while (kept_count > 0)
+		end(kept[--kept_count]);
+}
+
 static void measure_life(int network, int confined, uint64_t *times)
 {
 	uint64_t start = now();
@@ -388,8 +404,12 @@ static void measure_calls(int network, uint64_t *times)
 
 static void measure(char question, uint64_t *numbers)
 {
-	numbers[1] = 0;
-	if (question == 's')
+	numbers[0] = numbers[1] = 0;
+	if (question == 'k' || question == 'K')
+		keep(question == 'K');
+	else if (question == 'e')
+		end_kept();
+	else if (question == 's')
 		measure_command(numbers);
 	else if (question == 'r' || question == 'R')
 		measure_ready(question == 'R', 1, numbers);

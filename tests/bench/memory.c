@@ -4,8 +4,8 @@
  *
  * Of processes: the PSS of what stands for a sandbox, a guest's holder or bubblewrap's two processes (not of the
  * program that idles in bubblewrap's; a guest needs none).
- * Of the kernel: how much more kernel_kb() is with them than before and afterwards, on average, so that what others
- * let grow meanwhile does not count; divided by their number.
+ * Of the kernel: how much more kernel_kb() is with so many of them than with FEW, divided by their number. These few
+ * come before, since the first would find room in what the kernel's allocator has of earlier ones.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -17,11 +17,17 @@
 #include "peers.h"
 #include "sections.h"
 
-#define IDLE 50
+#define FEW 50
+#define ALL 200
+#define CROWD (bench.quick ? 200U : 1000U)
 
+/* One of three kinds. */
 struct memory {
 	const char *name;
-	uint32_t network;
+	const struct peer *bubblewrap;
+	const struct meter *floor;
+	unsigned char question; /* for the floor */
+	uint32_t network;	/* of guests */
 	struct row *processes, *kernel, *together;
 };
 
@@ -42,68 +48,101 @@ long memory_of_processes(const pid_t *pids, size_t count)
 	return kb;
 }
 
-/* `kernel`: what it has grown by; `processes`: -1 if that may not be looked at. */
-static void add(const struct memory *memory, long kernel, long processes)
+/* Of a process with one thread. */
+static size_t children_of(pid_t pid, pid_t *ret_pids, size_t max)
 {
-	row_add(memory->kernel, (double)kernel / IDLE);
-	if (processes < 0)
-		return;
-	row_add(memory->processes, (double)processes / IDLE);
-	row_add(memory->together, (double)(kernel + processes) / IDLE);
-}
-
-static void measure_guests(const struct memory *memory)
-{
-	struct guest *guests[IDLE];
-	pid_t pids[IDLE];
-	long before = settle(), processes, with;
-
-	for (size_t i = 0; i < IDLE; i++)
-		guests[i] = guest_make(memory->network);
-	with = settle();
-	processes = memory_of_processes(pids, guest_processes("guest-holder", pids, IDLE));
-	for (size_t i = 0; i < IDLE; i++)
-		guest_end(guests[i]);
-	add(memory, with - (before + settle()) / 2, processes);
-}
-
-/* The only child of a process that has one. 0: there is none. */
-static pid_t child_of(pid_t pid)
-{
-	char path[60], text[24] = "";
+	size_t count = 0;
+	char path[60];
 	FILE *file;
 
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, pid);
 	file = fopen(path, "re");
-	if (!file || !fgets(text, sizeof(text), file))
-		text[0] = '\0';
+	while (file && count < max && fscanf(file, "%d", &ret_pids[count]) == 1)
+		count++;
 	if (file)
 		fclose(file);
-	return (pid_t)strtol(text, NULL, 10);
+	return count;
 }
 
-static void measure_bubblewrap(const struct memory *memory, const struct peer *peer)
+static struct guest *guests[1000];
+static pid_t outer[ALL]; /* bubblewrap, which waits for another */
+static int inputs[ALL];
+
+static void make_bubblewrap(const struct peer *peer, unsigned int i)
 {
 	const char *const program[] = { "/bench/bytes", "idle", NULL };
-	pid_t pids[IDLE * 2], *outer = pids, *inner = pids + IDLE;
-	int inputs[IDLE], output;
-	long before = settle(), processes, with;
 	char byte;
+	int output;
 
-	for (size_t i = 0; i < IDLE; i++) {
-		outer[i] = spawn(peer_argv(peer, program), &inputs[i], &output);
-		if (outer[i] < 0 || read(output, &byte, 1) != 1)
-			die(peer->name, NULL);
-		close(output);
-		inner[i] = child_of(outer[i]);
+	outer[i] = spawn(peer_argv(peer, program), &inputs[i], &output);
+	if (outer[i] < 0 || read(output, &byte, 1) != 1)
+		die(peer->name, NULL);
+	close(output);
+}
+
+static void make(const struct memory *memory, unsigned int from, unsigned int to)
+{
+	uint64_t answers[2];
+
+	for (unsigned int i = from; i < to; i++) {
+		if (memory->bubblewrap)
+			make_bubblewrap(memory->bubblewrap, i);
+		else if (memory->floor)
+			meter_ask(memory->floor, memory->question, answers, 2);
+		else
+			guests[i] = guest_make(memory->network);
 	}
-	with = settle();
-	processes = memory_of_processes(pids, IDLE * 2);
-	for (size_t i = 0; i < IDLE; i++) {
-		close(inputs[i]);
-		waitpid(outer[i], NULL, 0);
+}
+
+static size_t find_processes(const struct memory *memory, pid_t *ret_pids)
+{
+	size_t count = 0;
+	pid_t server;
+
+	if (memory->floor)
+		return children_of(memory->floor->pid, &server, 1) ? children_of(server, ret_pids, ALL) : 0;
+	if (!memory->bubblewrap)
+		return guest_processes("guest-holder", ret_pids, ALL);
+	for (unsigned int i = 0; i < ALL; i++) {
+		ret_pids[count++] = outer[i];
+		count += children_of(outer[i], &ret_pids[count], 1);
 	}
-	add(memory, with - (before + settle()) / 2, processes);
+	return count;
+}
+
+static void end_all(const struct memory *memory)
+{
+	uint64_t answers[2];
+
+	if (memory->floor)
+		meter_ask(memory->floor, 'e', answers, 2);
+	for (unsigned int i = 0; !memory->floor && i < ALL; i++) {
+		if (memory->bubblewrap) {
+			close(inputs[i]);
+			waitpid(outer[i], NULL, 0);
+		} else {
+			guest_end(guests[i]);
+		}
+	}
+}
+
+static void measure_memory(const struct memory *memory)
+{
+	pid_t pids[2 * ALL];
+	long few, all, processes;
+
+	settle();
+	make(memory, 0, FEW);
+	few = settle();
+	make(memory, FEW, ALL);
+	all = settle();
+	processes = memory_of_processes(pids, find_processes(memory, pids));
+	end_all(memory);
+	row_add(memory->kernel, (double)(all - few) / (ALL - FEW));
+	if (processes <= 0) /* may not be looked at */
+		return;
+	row_add(memory->processes, (double)processes / ALL);
+	row_add(memory->together, (double)(all - few) / (ALL - FEW) + (double)processes / ALL);
 }
 
 static void make_rows(struct memory *memory)
@@ -114,7 +153,7 @@ static void make_rows(struct memory *memory)
 }
 
 /* How many of `wanted` guests can be open at once: a limit on fds may forbid some. */
-static size_t open_guests(struct guest **guests, size_t wanted)
+static size_t open_guests(size_t wanted)
 {
 	struct guest_error err = { .size = sizeof(err) };
 	struct guest_config config;
@@ -133,12 +172,9 @@ static size_t open_guests(struct guest **guests, size_t wanted)
 	return count;
 }
 
-#define CROWD (bench.quick ? 200U : 1000U)
-
 /* For each, should there be fewer guests than were wanted. */
 static void measure_crowd(const struct meter *floor_meter)
 {
-	static struct guest *guests[1000];
 	static struct row *made, *ended, *bare_made, *bare_ended;
 	uint64_t bare[2], start;
 	size_t count;
@@ -156,7 +192,7 @@ static void measure_crowd(const struct meter *floor_meter)
 	row_add(bare_ended, (double)bare[1] / 1e6 / CROWD);
 	settle();
 	start = now_ns();
-	count = open_guests(guests, CROWD);
+	count = open_guests(CROWD);
 	row_add(made, ms_since(start) / (double)count);
 	start = now_ns();
 	for (size_t i = 0; i < count; i++)
@@ -167,27 +203,33 @@ static void measure_crowd(const struct meter *floor_meter)
 
 void memory_section(unsigned int rounds)
 {
-	struct memory guests[] = { { "guest", GUEST_NETWORK_NONE, 0, 0, 0 },
-				   { "guest, host's network", GUEST_NETWORK_HOST, 0, 0, 0 } };
-	struct memory warm_up = guests[0], bubblewrap = { "bubblewrap", 0, 0, 0, 0 };
-	const struct peer *peer = peers_find("bubblewrap");
-	struct meter floor_meter;
+	struct meter meter;
+	struct memory all[] = {
+		{ .name = "bare sequence", .floor = &meter, .question = 'K' },
+		{ .name = "bare sequence, host's network", .floor = &meter, .question = 'k' },
+		{ .name = "bubblewrap", .bubblewrap = peers_find("bubblewrap") },
+		{ .name = "guest", .network = GUEST_NETWORK_NONE },
+		{ .name = "guest, host's network", .network = GUEST_NETWORK_HOST },
+	};
+	struct memory *bare = &all[0], *bubblewrap = &all[2], *guest = &all[3];
+	const size_t count = sizeof(all) / sizeof(all[0]);
 
-	floor_start(&floor_meter);
-	measure_guests(&warm_up); /* the kernel's caches grow to what they need */
-	make_rows(&guests[0]);
-	make_rows(&guests[1]);
-	if (peer) {
-		make_rows(&bubblewrap);
-		row_compare(guests[0].together, bubblewrap.together);
+	floor_start(&meter);
+	for (size_t i = 0; i < count; i++)
+		if (&all[i] != bubblewrap || bubblewrap->bubblewrap)
+			make_rows(&all[i]);
+	for (int i = 0; i < 2; i++) {
+		row_compare(guest[i].kernel, bare[i].kernel);
+		row_compare(guest[i].together, bare[i].together);
 	}
+	if (bubblewrap->bubblewrap)
+		row_compare(guest->together, bubblewrap->together);
 	for (unsigned int i = 0; i < rounds; i++) {
-		measure_guests(&guests[0]);
-		measure_guests(&guests[1]);
-		if (peer)
-			measure_bubblewrap(&bubblewrap, peer);
+		for (size_t k = 0; k < count; k++)
+			if (all[k].kernel)
+				measure_memory(&all[k]);
 		settle();
-		measure_crowd(&floor_meter);
+		measure_crowd(&meter);
 	}
-	meter_end(&floor_meter);
+	meter_end(&meter);
 }
