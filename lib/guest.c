@@ -17,7 +17,8 @@
  *         |         namespaces: with it ends every guest. Holds the unpacked rootfs (the template)
  *         |         and clones holders
  *         |-- unpack      short-lived: unpacks the archive, confined to the template's tmpfs
- *         |-- undertaker  closes the mount namespaces of dead guests, which takes milliseconds
+ *         |-- undertaker  closes the mount namespaces of dead guests, which takes milliseconds;
+ *         |               keeps those of the living but for the newest
  *         '-- holder      one for each guest, PID 1 of its own user, mount, PID, UTS, IPC and
  *               |         network namespaces: an overlay of a capped tmpfs over the template.
  *               |         Starts commands, reaps, and samples what no control group limits

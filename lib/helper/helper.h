@@ -93,12 +93,13 @@ struct keeper {
 	int proc;	    /* O_PATH of a procfs of the keeper's PID namespace */
 	int mount_ns;	    /* its own, with nothing of the host in it */
 	int host_tree_ns;   /* one with the host's tree at /host; -EBADF if map.privileged */
-	int undertaker;	    /* socket to the process that tears guests down */
+	int undertaker;	    /* socket to it */
 	int signals;	    /* signalfd of SIGCHLD */
 	pid_t unpacker;	    /* while the rootfs is unpacked */
 	long watches;	    /* inotify watches that the host's user may have; -1: not known */
 	long suid_dumpable; /* the sysctl, proc_sys_fs(5) */
 	int guest_fds;	    /* from here on guests' mount namespaces; a new holder closes them */
+	size_t held;	    /* how many of these there are: below UNDERTAKER_KEEPS */
 	uint32_t created;   /* holders so far */
 	uint32_t *go;	    /* shared with them: up to which number they have their maps */
 	uint32_t template;  /* KEEPER_*: what the rootfs has and lacks */
@@ -125,6 +126,21 @@ __attribute__((noreturn)) void keeper_main(struct keeper *keeper, const struct w
 /* Build the tree: template, /dev, /proc, and pivot into it. */
 int keeper_tree(struct keeper *keeper, const struct wire_start *start, int archive, int unpacker,
 		int rootfs_tree, struct guest_error *err);
+
+/* --- undertaker.c: holds mount namespaces of guests, and closes those of the dead --- */
+
+#define UNDERTAKER_KEEPS 16 /* at most, at once */
+
+int undertaker_start(struct keeper *keeper, struct guest_error *err);
+int undertaker_wait(const struct keeper *keeper, struct guest_error *err);
+
+/* Give it those of guests that live, by the guests' numbers. The fds stay the caller's. */
+int undertaker_keep(const struct keeper *keeper, const uint32_t *numbers, const int *fds,
+		    size_t count);
+
+/* Have it close one: `fd`, which stays the caller's, or if negative what it keeps for `number`.
+ * -EAGAIN: it is busy. */
+int undertaker_close(const struct keeper *keeper, uint32_t number, int fd);
 
 /* --- unpack_start.c: the unpacker's confinement --- */
 

@@ -112,7 +112,8 @@ static int setup(struct holder *holder, const struct holder_plan *plan, struct g
 	int r;
 
 	prctl(PR_SET_NAME, HOLDER_NAME);
-	sys_close_range((unsigned int)plan->keeper->guest_fds, ~0U, 0);
+	if (plan->keeper->held > 0)
+		sys_close_range((unsigned int)plan->keeper->guest_fds, ~0U, 0);
 	r = prepare(plan, err);
 	if (r < 0)
 		return r;

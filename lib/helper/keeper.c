@@ -10,9 +10,9 @@
  * not root), an earlier one that still has the host's tree at /host is kept, for guests with binds
  * only.
  *
- * Tearing a guest's mounts down takes the kernel milliseconds. So the keeper holds each guest's
- * mount namespace open, and when the holder is dead gives it to the undertaker, a process that does
- * nothing but close it.
+ * Tearing a guest's mounts down takes the kernel milliseconds. So each guest's mount namespace is
+ * held open: by the keeper, that of the few newest guests, and by the undertaker (undertaker.c),
+ * that of others and, when the holder is dead, all, to close it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -49,12 +49,16 @@ const char *const keeper_masks[] = {
 struct keeper_guest {
 	struct keeper_guest *next;
 	pid_t pid;
-	int mount_ns;
+	uint32_t number;
+	int mount_ns; /* -EBADF: the undertaker keeps it */
 };
 
-#define KEEPER_OWN_FDS 192 /* a few, and those of a request */
+/* A few, and those of most requests. With UNDERTAKER_KEEPS more, a table of fds is within the
+ * kernel's struct files_struct, which has room for 64. */
+#define KEEPER_OWN_FDS 48
 
-static struct keeper_guest *guests, *unused;
+/* The newest first. `late`: dead, and the undertaker has yet to be told. */
+static struct keeper_guest *guests, *late, *unused;
 
 #define GUESTS_FIRST 8
 #define GUESTS_AT_ONCE 128 /* are allocated */
@@ -142,57 +146,6 @@ static void cap_quotas(const struct keeper *keeper)
 	(void)fd_write_file_at(AT_FDCWD, "/proc/sys/user/max_inotify_watches", half);
 }
 
-/* It is the first that gets the filter, which holders need not wait for any more. */
-__attribute__((noreturn)) static void undertake(int socket)
-{
-	struct guest_error err = { .size = sizeof(err) };
-	int fds[WIRE_FDS_MAX];
-	size_t count;
-
-	prctl(PR_SET_NAME, "guest-undertake");
-	if (dup2(socket, HELPER_CONTROL_FD) < 0)
-		_exit(1);
-	sys_close_range(HELPER_CONTROL_FD + 1, ~0U, 0);
-	if (confine_seccomp(CONFINE_DEFAULT, &err) < 0)
-		helper_fail(HELPER_CONTROL_FD, &err);
-	if (wire_send_plain(HELPER_CONTROL_FD, WIRE_READY) < 0)
-		_exit(1);
-	while (wire_receive(HELPER_CONTROL_FD, &helper_message, sizeof(helper_message), fds, &count,
-			    0) >= 0)
-		wire_close_fds(fds, count);
-	_exit(0);
-}
-
-static int start_undertaker(struct keeper *keeper, struct guest_error *err)
-{
-	int sockets[2];
-	pid_t pid;
-
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
-		return error_make(err, errno, GUEST_STAGE_HELPER, "socketpair");
-	pid = fork();
-	if (pid < 0)
-		return error_make(err, errno, GUEST_STAGE_HELPER, "fork");
-	if (pid == 0)
-		undertake(sockets[1]);
-	close(sockets[1]);
-	keeper->undertaker = sockets[0];
-	return 0;
-}
-
-static int wait_for_undertaker(const struct keeper *keeper, struct guest_error *err)
-{
-	struct wire_failed answer;
-	int fds[WIRE_FDS_MAX], r;
-	size_t count = 0;
-
-	r = wire_receive(keeper->undertaker, &answer, sizeof(answer), fds, &count, 0);
-	wire_close_fds(fds, count);
-	if (r == WIRE_FAILED)
-		return error_take(err, &answer.error);
-	return r == WIRE_READY ? 0 : error_text(err, EIO, GUEST_STAGE_HELPER, "undertaker");
-}
-
 /* From here on the keeper's own mount namespace has nothing of the host. */
 static int leave_host_tree(struct keeper *keeper, struct guest_error *err)
 {
@@ -244,7 +197,7 @@ static int keeper_setup(struct keeper *keeper, const struct wire_start *start, i
 	if (r == 0)
 		r = leave_host_tree(keeper, err);
 	if (r == 0)
-		r = start_undertaker(keeper, err);
+		r = undertaker_start(keeper, err);
 	if (r == 0)
 		r = share_limits(keeper, err);
 	if (r < 0)
@@ -257,7 +210,7 @@ static int keeper_setup(struct keeper *keeper, const struct wire_start *start, i
 			  -1, 0);
 	if (keeper->go == MAP_FAILED)
 		return error_make(err, errno, GUEST_STAGE_MEMORY, "mmap");
-	return wait_for_undertaker(keeper, err);
+	return undertaker_wait(keeper, err);
 }
 
 static pid_t clone_holder(const struct holder_plan *plan, struct guest_error *err)
@@ -302,6 +255,23 @@ static int open_mount_ns(const struct keeper *keeper, pid_t pid)
 	return fd;
 }
 
+/* The newest guests' mount namespaces, to the undertaker. If that is busy or dead they are closed
+ * with the holder, which takes longer. */
+static void hand_over(struct keeper *keeper)
+{
+	uint32_t numbers[UNDERTAKER_KEEPS];
+	struct keeper_guest *guest = guests;
+	int fds[UNDERTAKER_KEEPS];
+
+	for (size_t i = 0; i < keeper->held; i++, guest = guest->next) {
+		numbers[i] = guest->number;
+		fds[i] = fd_move(&guest->mount_ns);
+	}
+	(void)undertaker_keep(keeper, numbers, fds, keeper->held);
+	wire_close_fds(fds, keeper->held);
+	keeper->held = 0;
+}
+
 static int finish_holder(struct keeper *keeper, const struct wire_create *create, pid_t pid,
 			 struct guest_error *err)
 {
@@ -311,6 +281,7 @@ static int finish_holder(struct keeper *keeper, const struct wire_create *create
 	if (!guest)
 		return error_make(err, ENOMEM, GUEST_STAGE_MEMORY, "guest");
 	guest->pid = pid;
+	guest->number = keeper->created;
 	guest->mount_ns = open_mount_ns(keeper, pid);
 	if (guest->mount_ns < 0) {
 		error_make(err, errno, GUEST_STAGE_CLONE, "opening the guest's mount namespace");
@@ -321,13 +292,25 @@ static int finish_holder(struct keeper *keeper, const struct wire_create *create
 	}
 	guest->next = guests;
 	guests = guest;
+	keeper->held++;
 	r = idmap_write_nested(&keeper->map, keeper->proc, pid, create->uid, create->gid, err);
 	if (r < 0)
 		return r;
 	/* holders of earlier numbers that have not run yet may go as well */
 	__atomic_store_n(keeper->go, keeper->created, __ATOMIC_RELEASE);
 	sys_futex_wake(keeper->go);
+	if (keeper->held == UNDERTAKER_KEEPS)
+		hand_over(keeper);
 	return 0;
+}
+
+/* So many that they are where a new holder closes what is the keeper's. */
+static bool many_fds(const struct keeper *keeper, const int *fds, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (fds[i] >= keeper->guest_fds)
+			return true;
+	return false;
 }
 
 static void create_guest(struct keeper *keeper, int *fds, size_t fds_count)
@@ -342,8 +325,11 @@ static void create_guest(struct keeper *keeper, int *fds, size_t fds_count)
 		.trees = fds + WIRE_CREATE_SOCKETS,
 		.trees_count = fds_count - WIRE_CREATE_SOCKETS,
 	};
-	pid_t pid = clone_holder(&plan, &err);
+	pid_t pid;
 
+	if (keeper->held > 0 && many_fds(keeper, fds, fds_count))
+		hand_over(keeper);
+	pid = clone_holder(&plan, &err);
 	if (pid > 0 && finish_holder(keeper, &helper_message.create, pid, &err) < 0)
 		kill(pid, SIGKILL);
 	if (err.code < 0)
@@ -351,10 +337,20 @@ static void create_guest(struct keeper *keeper, int *fds, size_t fds_count)
 	wire_close_fds(fds, fds_count);
 }
 
+static void tell_late(const struct keeper *keeper)
+{
+	struct keeper_guest *guest;
+
+	while (late && undertaker_close(keeper, late->number, -EBADF) != -EAGAIN) {
+		guest = late;
+		late = guest->next;
+		guest_free(guest);
+	}
+}
+
 static void bury(struct keeper *keeper, pid_t pid)
 {
 	struct keeper_guest **link = &guests, *guest;
-	struct wire_plain plain;
 
 	while (*link && (*link)->pid != pid)
 		link = &(*link)->next;
@@ -362,11 +358,16 @@ static void bury(struct keeper *keeper, pid_t pid)
 	if (!guest)
 		return;
 	*link = guest->next;
-	if (guest->mount_ns >= 0)
-		(void)wire_send(keeper->undertaker, &plain, sizeof(plain), WIRE_SHUTDOWN,
-				&guest->mount_ns, 1, 1);
+	if (guest->mount_ns < 0) {
+		guest->next = late;
+		late = guest;
+		tell_late(keeper);
+		return;
+	}
+	(void)undertaker_close(keeper, guest->number, guest->mount_ns);
 	fd_close(&guest->mount_ns);
 	guest_free(guest);
+	keeper->held--;
 }
 
 static void reap(struct keeper *keeper)
@@ -397,19 +398,23 @@ static bool serve(struct keeper *keeper)
 
 __attribute__((noreturn)) static void keeper_loop(struct keeper *keeper)
 {
-	struct pollfd poll_fds[3] = {
+	struct pollfd poll_fds[4] = {
 		{ .fd = keeper->control, .events = POLLIN },
 		{ .fd = keeper->host, .events = POLLIN },
 		{ .fd = keeper->signals, .events = POLLIN },
+		{ .events = POLLOUT },
 	};
 
 	for (;;) {
-		if (poll(poll_fds, 3, -1) < 0 && errno != EINTR)
+		poll_fds[3].fd = late ? keeper->undertaker : -1;
+		if (poll(poll_fds, 4, -1) < 0 && errno != EINTR)
 			_exit(1);
 		if (poll_fds[1].revents)
 			_exit(0);
 		if (poll_fds[2].revents)
 			reap(keeper);
+		if (poll_fds[3].revents)
+			tell_late(keeper);
 		if (poll_fds[0].revents && !serve(keeper))
 			_exit(0);
 	}
