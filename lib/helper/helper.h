@@ -85,6 +85,11 @@ int idmap_write_nested(const struct idmap *map, int proc, pid_t pid, uint32_t ui
 
 /* --- keeper.c, keeper_tree.c --- */
 
+#define KEEPER_ETC 3
+
+/* "/etc/hostname", hosts and resolv.conf: a guest gets its own where the rootfs' are not right. */
+extern const char *const keeper_etc[KEEPER_ETC];
+
 struct keeper {
 	struct idmap map;
 	int control;	    /* to the host */
@@ -105,15 +110,15 @@ struct keeper {
 	uint32_t template;  /* KEEPER_*: what the rootfs has and lacks */
 	uint32_t masks;	    /* bit n: keeper_masks[n] can be opened and must be masked in guests */
 	uint32_t mask_directories; /* bit n: it is a directory */
+	char etc[KEEPER_ETC][160]; /* what the rootfs has there; "": not just such a file */
 };
 
 enum {
 	KEEPER_MISSING_PROC = 1 << 0,
 	KEEPER_MISSING_DEV = 1 << 1,
-	KEEPER_MISSING_ETC = 1 << 2,
-	KEEPER_MISSING_TMP = 1 << 3,
-	KEEPER_MISSING_RUN = 1 << 4,
-	KEEPER_TMP_IN_USE = 1 << 5, /* the rootfs has files in /tmp, which must not be covered */
+	KEEPER_MISSING_TMP = 1 << 2,
+	KEEPER_MISSING_RUN = 1 << 3,
+	KEEPER_TMP_IN_USE = 1 << 4, /* the rootfs has files in /tmp, which must not be covered */
 };
 
 /* Files and directories of procfs that tell about the host, or act on it. NULL-terminated. */

@@ -19,6 +19,10 @@
 #include "helper/helper.h"
 
 #define ROOT "/guest/root"
+#define UPPER "/guest/upper"
+
+/* As the embedded rootfs has it. */
+#define NO_SERVERS "# No name servers: a guest has no network of its own.\n"
 
 static int make_directory(const char *path, mode_t mode, struct guest_error *err)
 {
@@ -44,9 +48,6 @@ static int make_layer(const struct holder_plan *plan, struct guest_error *err)
 		{ "/guest/upper/dev", 0755, plan->keeper->template & KEEPER_MISSING_DEV },
 		{ "/guest/upper/tmp", 01777, plan->keeper->template & KEEPER_MISSING_TMP },
 		{ "/guest/upper/run", 0755, plan->keeper->template & KEEPER_MISSING_RUN },
-		{ "/guest/upper/etc", 0755,
-		  plan->keeper->template & KEEPER_MISSING_ETC ||
-			  plan->create->flags & WIRE_CREATE_ETC },
 	};
 	char data[96];
 	int r;
@@ -64,15 +65,16 @@ static int make_layer(const struct holder_plan *plan, struct guest_error *err)
 	return r;
 }
 
-static int write_file(const char *path, const char *text, struct guest_error *err)
+static int write_file(const char *name, const char *text, struct guest_error *err)
 {
-	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644), r;
+	char path[48];
+	int fd, r;
 
+	snprintf(path, sizeof(path), UPPER "%s", name);
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 	r = fd < 0 ? -errno : fd_write_all(fd, text, strlen(text));
 	fd_close(&fd);
-	return r < 0 ? error_make(err, -r, GUEST_STAGE_MOUNT, "writing %s",
-				  path + strlen("/guest/upper")) :
-		       0;
+	return r < 0 ? error_make(err, -r, GUEST_STAGE_MOUNT, "writing %s", name) : 0;
 }
 
 /* Written into the layer before the overlay is there, so that nothing of the rootfs is followed. */
@@ -80,20 +82,26 @@ static int write_etc(const struct holder_plan *plan, struct guest_error *err)
 {
 	const char *hostname = wire_string(plan->create, plan->create->hostname);
 	const char *resolv_conf = wire_string(plan->create, plan->create->resolv_conf);
-	char text[256];
-	int r;
+	char name[80], hosts[160];
+	const char *const texts[KEEPER_ETC] = { name, hosts,
+						resolv_conf ? resolv_conf : NO_SERVERS };
+	bool have_etc = false;
+	int r = 0;
 
-	if (!(plan->create->flags & WIRE_CREATE_ETC))
-		return 0;
-	snprintf(text, sizeof(text), "%s\n", hostname);
-	r = write_file("/guest/upper/etc/hostname", text, err);
-	snprintf(text, sizeof(text),
-		 "127.0.0.1\tlocalhost\n127.0.1.1\t%s\n::1\tlocalhost ip6-localhost ip6-loopback\n",
-		 hostname);
-	if (r == 0)
-		r = write_file("/guest/upper/etc/hosts", text, err);
-	if (r == 0)
-		r = write_file("/guest/upper/etc/resolv.conf", resolv_conf ? resolv_conf : "", err);
+	snprintf(name, sizeof(name), "%s\n", hostname);
+	snprintf(hosts, sizeof(hosts),
+		 "127.0.0.1\tlocalhost %s\n::1\tlocalhost ip6-localhost ip6-loopback\n", hostname);
+	for (size_t i = 0; r == 0 && i < KEEPER_ETC; i++) {
+		const char *have = plan->keeper->etc[i];
+
+		if (have[0] && strcmp(have, texts[i]) == 0)
+			continue;
+		if (!have_etc)
+			r = make_directory(UPPER "/etc", 0755, err);
+		have_etc = true;
+		if (r == 0)
+			r = write_file(keeper_etc[i], texts[i], err);
+	}
 	return r;
 }
 

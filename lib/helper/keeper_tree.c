@@ -221,8 +221,9 @@ static uint32_t look_at_template(void)
 		const char *path;
 		uint32_t bit;
 	} wanted[] = {
-		{ "/template/proc", KEEPER_MISSING_PROC }, { "/template/dev", KEEPER_MISSING_DEV },
-		{ "/template/etc", KEEPER_MISSING_ETC },   { "/template/tmp", KEEPER_MISSING_TMP },
+		{ "/template/proc", KEEPER_MISSING_PROC },
+		{ "/template/dev", KEEPER_MISSING_DEV },
+		{ "/template/tmp", KEEPER_MISSING_TMP },
 		{ "/template/run", KEEPER_MISSING_RUN },
 	};
 	uint32_t found = 0;
@@ -234,6 +235,25 @@ static uint32_t look_at_template(void)
 	if (!(found & KEEPER_MISSING_TMP) && !is_empty("/template/tmp"))
 		found |= KEEPER_TMP_IN_USE;
 	return found;
+}
+
+const char *const keeper_etc[KEEPER_ETC] = { "/etc/hostname", "/etc/hosts", "/etc/resolv.conf" };
+
+/* Short plain files, as we would write them. */
+static void read_etc(struct keeper *keeper)
+{
+	char path[32];
+	struct stat st;
+
+	if (lstat("/template/etc", &st) < 0 || !S_ISDIR(st.st_mode))
+		return;
+	for (size_t i = 0; i < KEEPER_ETC; i++) {
+		snprintf(path, sizeof(path), "/template%s", keeper_etc[i]);
+		if (lstat(path, &st) == 0 && st.st_mode == (S_IFREG | 0644) && st.st_uid == 0 &&
+		    st.st_gid == 0 && st.st_size < (off_t)sizeof(keeper->etc[i]))
+			(void)fd_read_text_at(AT_FDCWD, path, keeper->etc[i],
+					      sizeof(keeper->etc[i]));
+	}
 }
 
 static int make_places(struct guest_error *err)
@@ -279,5 +299,6 @@ int keeper_tree(struct keeper *keeper, const struct wire_start *start, int archi
 		r = helper_mount(NULL, "/", NULL, MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV,
 				 NULL, GUEST_STAGE_MOUNT, err);
 	keeper->template = look_at_template();
+	read_etc(keeper);
 	return r;
 }

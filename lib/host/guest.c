@@ -96,9 +96,6 @@ static int fill_create(struct request *request, const struct guest_config *confi
 		       (guest->limits.dir >= 0 ? WIRE_CREATE_CGROUP : 0) |
 		       (config->budget_written_bytes ? WIRE_CREATE_COUNT_WRITTEN : 0) |
 		       ((struct wire_create *)request->bytes)->flags;
-	/* the embedded rootfs has these files for a guest called "guest", without a network */
-	if (!keeper->rootfs.embedded || host_network || strcmp(config->hostname, "guest") != 0)
-		values.flags |= WIRE_CREATE_ETC;
 	values.mounts_count = ((struct wire_create *)request->bytes)->mounts_count;
 	memcpy(request->bytes, &values, sizeof(values));
 	return 0;

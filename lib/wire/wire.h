@@ -133,11 +133,10 @@ struct wire_mount {
 
 enum wire_create_flags {
 	WIRE_CREATE_NET = 1 << 0,	/* a network namespace of its own */
-	WIRE_CREATE_ETC = 1 << 1,	/* write /etc/hostname, hosts and resolv.conf */
-	WIRE_CREATE_HOST_TREE = 1 << 2, /* binds by path: needs the host's tree */
-	WIRE_CREATE_NO_SECCOMP = 1 << 3,
-	WIRE_CREATE_CGROUP = 1 << 4, /* commands come with control groups */
-	WIRE_CREATE_COUNT_WRITTEN = 1 << 5,
+	WIRE_CREATE_HOST_TREE = 1 << 1, /* binds by path: needs the host's tree */
+	WIRE_CREATE_NO_SECCOMP = 1 << 2,
+	WIRE_CREATE_CGROUP = 1 << 3, /* commands come with control groups */
+	WIRE_CREATE_COUNT_WRITTEN = 1 << 4,
 };
 
 #define WIRE_CREATE_SOCKETS 2 /* fds before those of the mounts */

@@ -500,11 +500,62 @@ START_TEST(symlinks_of_a_hostile_rootfs_lead_nowhere)
 }
 END_TEST
 
+#define HOSTS "127.0.0.1\tlocalhost %s\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+
+static void check_etc(struct guest *guest, const char *hostname)
+{
+	char text[160];
+
+	snprintf(text, sizeof(text), "%s\n", hostname);
+	expect(guest, ARGV("/bin/tool", "cat", "/etc/hostname"), text);
+	snprintf(text, sizeof(text), HOSTS, hostname);
+	expect(guest, ARGV("/bin/tool", "cat", "/etc/hosts"), text);
+	expect(guest, ARGV("/bin/tool", "cat", "/etc/resolv.conf"),
+	       "# No name servers: a guest has no network of its own.\n");
+}
+
+/* Whatever the rootfs has there: other text, no plain file, nothing, or just this. */
+START_TEST(names_of_a_guest_are_its_own)
+{
+	struct guest_config config = config_default();
+	char hosts[160];
+
+	tiny_rootfs();
+	ck_assert_int_eq(mkdir(scratch("root/etc"), 0755), 0);
+	if (_i == 0) {
+		write_text(scratch("root/etc/hostname"), "other\n");
+		ck_assert_int_eq(mkfifo(scratch("root/etc/hosts"), 0644), 0);
+		ck_assert_int_eq(symlink("/bin/tool", scratch("root/etc/resolv.conf")), 0);
+	} else {
+		write_text(scratch("root/etc/hostname"), "guest\n");
+		snprintf(hosts, sizeof(hosts), HOSTS, _i == 1 ? "guest" : "guest-2");
+		write_text(scratch("root/etc/hosts"), hosts);
+	}
+	pack("cat", "etc.tar");
+	config.rootfs_path = scratch("etc.tar");
+	check_etc(guest_with(&config), "guest");
+	config.hostname = "guest-2";
+	check_etc(guest_with(&config), "guest-2");
+}
+END_TEST
+
+START_TEST(names_can_be_changed_in_one_guest)
+{
+	struct guest *first = guest_with(NULL);
+
+	expect_shell(first, "echo 127.0.0.1 other >>/etc/hosts; echo other >/etc/hostname; tail -n 1 /etc/hosts",
+		     "127.0.0.1 other\n");
+	expect_shell(guest_with(NULL), "cat /etc/hostname; grep -c other /etc/hosts || true", "guest\n0\n");
+}
+END_TEST
+
 static void add_rootfs(Suite *suite)
 {
 	TCase *tcase = suite_case(suite, "rootfs", 60);
 
 	tcase_add_test(tcase, rootfs_can_be_a_folder);
+	tcase_add_loop_test(tcase, names_of_a_guest_are_its_own, 0, 3);
+	tcase_add_test(tcase, names_can_be_changed_in_one_guest);
 	tcase_add_test(tcase, rootfs_folder_stays_as_it_was);
 	tcase_add_loop_test(tcase, rootfs_can_be_a_tar, 0, sizeof(packers) / sizeof(packers[0]));
 	tcase_add_test(tcase, rootfs_can_be_an_fd_that_stays_the_callers);
