@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Somebody kills the host, a holder or a keeper. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -209,6 +210,45 @@ START_TEST(killed_undertaker_does_no_harm)
 }
 END_TEST
 
+static size_t count_fds(pid_t pid)
+{
+	struct dirent *entry;
+	size_t count = 0;
+	char path[32];
+	DIR *fds;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	fds = opendir(path);
+	ck_assert_msg(fds, "%s", path);
+	while ((entry = readdir(fds)))
+		count += entry->d_name[0] != '.';
+	closedir(fds);
+	return count;
+}
+
+/* Most of their mount namespaces are held by the undertaker, which may be late. */
+START_TEST(many_guests_leave_nothing_in_keeper_and_undertaker)
+{
+	enum { MANY = 50 };
+	struct guest *guest = guest_with(NULL), *guests[MANY];
+	pid_t keeper = find("guest-keeper"), undertaker = find("guest-undertake");
+	size_t before = count_fds(keeper), both = before + count_fds(undertaker);
+
+	for (int i = 0; i < MANY; i++)
+		guests[i] = guest_with(NULL);
+	ck_assert_uint_lt(count_fds(keeper), before + 16);
+	if (_i == 1)
+		ck_assert_int_eq(kill(undertaker, SIGSTOP), 0);
+	for (int i = 0; i < MANY; i++) /* the oldest, the newest, the oldest... */
+		guest_end(guests[i % 2 ? MANY - 1 - i / 2 : i / 2]);
+	ck_assert_int_eq(kill(undertaker, SIGCONT), 0);
+	for (int i = 0; i < 500 && count_fds(keeper) + count_fds(undertaker) != both; i++)
+		usleep(10000);
+	ck_assert_uint_eq(count_fds(keeper) + count_fds(undertaker), both);
+	expect_shell(guest, "echo on", "on\n");
+}
+END_TEST
+
 START_TEST(stopped_holder_is_killed_by_shutdown)
 {
 	struct guest *guest = guest_with(NULL);
@@ -257,6 +297,7 @@ static Suite *make(void)
 	tcase_add_test(tcase, killed_keeper_is_replaced_by_the_next_init);
 	tcase_add_test(tcase, killed_keeper_without_guests_is_replaced);
 	tcase_add_test(tcase, killed_undertaker_does_no_harm);
+	tcase_add_loop_test(tcase, many_guests_leave_nothing_in_keeper_and_undertaker, 0, 2);
 	return suite;
 }
 
