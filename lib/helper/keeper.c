@@ -255,8 +255,8 @@ static int open_mount_ns(const struct keeper *keeper, pid_t pid)
 	return fd;
 }
 
-/* The newest guests' mount namespaces, to the undertaker. If that is busy or dead they are closed
- * with the holder, which takes longer. */
+/* The newest guests' mount namespaces, to the undertaker. If that is busy or dead, they end with
+ * their holders, which takes longer. */
 static void hand_over(struct keeper *keeper)
 {
 	uint32_t numbers[UNDERTAKER_KEEPS];
@@ -304,7 +304,7 @@ static int finish_holder(struct keeper *keeper, const struct wire_create *create
 	return 0;
 }
 
-/* So many that they are where a new holder closes what is the keeper's. */
+/* So many that some are where a new holder closes what is the keeper's. */
 static bool many_fds(const struct keeper *keeper, const int *fds, size_t count)
 {
 	for (size_t i = 0; i < count; i++)

@@ -239,7 +239,8 @@ static uint32_t look_at_template(void)
 
 const char *const keeper_etc[KEEPER_ETC] = { "/etc/hostname", "/etc/hosts", "/etc/resolv.conf" };
 
-/* Short plain files, as we would write them. */
+/* Short plain files, as we would write them. The owner of a directory may change them later, as all
+ * that is in it. */
 static void read_etc(struct keeper *keeper)
 {
 	char path[32];
