@@ -37,7 +37,10 @@ extern union helper_message {
 	char bytes[WIRE_MAX];
 } helper_message;
 
-/* --- memory.c: malloc(3), and pages that a fork is about to use --- */
+/* --- memory.c: malloc(3), and what forks get and are about to use --- */
+
+/* A block of malloc(3)'s that no fork shall have, nor page tables for it. */
+void memory_keep_from_forks(void *block);
 
 /* What the keeper writes after it has forked. */
 void memory_populate_keeper(void);

@@ -60,14 +60,11 @@ struct keeper_guest {
 /* The newest first. `late`: dead, and the undertaker has yet to be told. */
 static struct keeper_guest *guests, *late, *unused;
 
-#define GUESTS_FIRST 8
-#define GUESTS_AT_ONCE 128 /* are allocated */
+#define GUESTS_AT_ONCE 128 /* are allocated, where no holder gets a copy of them */
 
-/* The first are not: a page less to copy for each new guest. */
 static struct keeper_guest *guest_new(void)
 {
-	static struct keeper_guest first_guests[GUESTS_FIRST], *next = first_guests,
-							       *end = first_guests + GUESTS_FIRST;
+	static struct keeper_guest *next, *end;
 	struct keeper_guest *guest = unused;
 
 	if (guest) {
@@ -78,6 +75,7 @@ static struct keeper_guest *guest_new(void)
 		guest = calloc(GUESTS_AT_ONCE, sizeof(*guest));
 		if (!guest)
 			return NULL;
+		memory_keep_from_forks(guest);
 		next = guest;
 		end = guest + GUESTS_AT_ONCE;
 	}

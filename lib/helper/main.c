@@ -29,6 +29,8 @@
 #define KEEPER_STACK_SIZE 262144
 #define OLD_STACK_REACH (2U << 20)
 
+extern const char _end[]; /* of the program; the linker's */
+
 /* A host that the kernel shall not kill for want of memory (proc(5)) would have guests that it
  * cannot: those of a control group whose limit they have met could then not even be ended so. */
 static void be_no_exception(void)
@@ -216,10 +218,10 @@ struct launch {
 static int begin_keeper(void *argument)
 {
 	struct launch *launch = argument;
-	uintptr_t stack = (uintptr_t)launch->stack & ~(uintptr_t)4095;
+	uintptr_t beyond = ((uintptr_t)_end + 4095) & ~(uintptr_t)4095;
 
-	/* whatever of it there is, and the vDSO near it */
-	madvise((void *)(stack - OLD_STACK_REACH), 2 * OLD_STACK_REACH, MADV_DONTFORK);
+	/* all there is, which is the stack, and the vDSO with its variables */
+	madvise((void *)beyond, (uintptr_t)launch->stack + OLD_STACK_REACH - beyond, MADV_DONTFORK);
 	fd_close(&launch->go[0]);
 	fd_close(&launch->proc);
 	keeper_main(&launch->keeper, launch->start, launch->archive, launch->unpacker,
