@@ -8,8 +8,10 @@
  * the child before its exec, and the holder would hang with it. Nobody in the guest can look into
  * it, since that memory is the holder's, which is not dumpable.
  */
+#include <alloca.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
@@ -160,14 +162,18 @@ static void execute(const struct command *command, const char *file)
 static int search(const struct command *command)
 {
 	const char *name = command->argv[0], *at = command->path;
-	size_t name_size = strlen(name) + 1;
+	size_t name_size = strlen(name) + 1, longest = strlen(at) + 1 + name_size;
 	int remembered = ENOENT;
-	char file[4096];
+	char *file;
+
+	if (longest > PATH_MAX)
+		longest = PATH_MAX;
+	file = alloca(longest); /* mostly on the page of the stack that is there already */
 
 	for (;;) {
 		size_t length = strcspn(at, ":");
 
-		if (length + 1 + name_size <= sizeof(file)) {
+		if (length + 1 + name_size <= longest) {
 			memcpy(file, at, length);
 			file[length] = '/';
 			memcpy(file + (length ? length + 1 : 0), name, name_size);

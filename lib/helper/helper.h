@@ -19,12 +19,20 @@
 #define HELPER_CONTROL_FD 3 /* where the launcher finds the control socket */
 
 /*
- * A fork pays for each page that it writes with a fault and a copy. So what all of them write lies
- * together, and what is large on both sides of it: the linker sorts these sections by name, and no
- * variable's begins with a digit.
+ * A fork pays for each page that it writes with a fault and a copy, for as long as it lives. So what
+ * all of them write lies on three pages, and what is large between and around these: the linker
+ * sorts these sections by name, and no variable's begins with a digit.
+ *
+ *     the stack, which grows down from the middle of a page
+ *     and variables, which have the rest of that
+ *     the stack of a guest's first command, with a page of its own that ends like that one
+ *     and the message, which begins there
  */
 #define HELPER_BEFORE(place) __attribute__((section(".bss." #place)))
 #define HELPER_BEHIND(place) __attribute__((section(".bss.z" #place)))
+
+#define HELPER_STACK_SHARE 1856 /* of the first of these pages */
+#define HELPER_PLACE_SHARE 2560 /* of the other, for the first command's stack and strings */
 
 /* The message that is being served; what a process has in it, its forks may still read. */
 extern union helper_message {
@@ -45,7 +53,7 @@ void memory_keep_from_forks(void *block);
 /* What the keeper writes after it has forked. */
 void memory_populate_keeper(void);
 
-/* The program, its stack, what lies around the message, and the keeper's word to go on. */
+/* The program, its stack and variables, the first command's place, and the keeper's word to go on. */
 void memory_populate_holder(const void *go);
 
 /* --- idmap.c: which ids a keeper gets --- */
@@ -223,8 +231,9 @@ bool command_shares(const struct command *command);
 /* Can a child be told apart from us that has our memory? */
 bool command_may_share(void);
 
-#define RUN_STACK_SIZE 16384
-#define RUN_ROOM_SIZE 4096
+/* Where a command is born: its stack and, above that, as a program finds them, short strings. */
+#define RUN_STRINGS_SIZE 4096 /* at most */
+#define RUN_PLACE_SIZE (5 * 4096 + HELPER_PLACE_SHARE)
 
 /* Both ends of a pipe to or from a command; -EBADF: the host has it, or gave something else. */
 struct run_pipe {
@@ -246,13 +255,10 @@ struct run_file {
 	ino_t inode; /* 0: none */
 };
 
-/* A command that runs. The first two are its start's only, and not set to 0; what follows lies
- * beside the top of its stack. */
+/* A command that runs. */
 struct run {
-	_Alignas(16) char room[RUN_ROOM_SIZE]; /* for short strings */
-	_Alignas(16) char stack[RUN_STACK_SIZE];
-
 	struct run *next;
+	char *stack_end; /* of its start */
 	pid_t pid;
 	int socket;
 	struct command_slot *slot; /* own_slot, or one of holder->slots */
@@ -273,7 +279,7 @@ struct run {
 	uint64_t memory, processes; /* at the last look */
 	uint64_t shared, unmapped;  /* what of that is in memory files: mapped, and kept */
 	struct command command;
-	char *strings; /* argv, NULL, envp, NULL, and what they point to */
+	char *strings; /* argv, NULL, envp, NULL, and what they point to, where that is not short */
 	char *mapped;  /* from the host, where it is long */
 	size_t mapped_size;
 };

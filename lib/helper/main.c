@@ -137,7 +137,7 @@ static int explain_clone(int errnum, struct guest_error *err)
  */
 static pid_t clone_keeper(int (*begin)(void *), void *argument, int *ret_pidfd)
 {
-	static _Alignas(4096) char stack[KEEPER_STACK_SIZE] HELPER_BEFORE(0);
+	static _Alignas(4096) char stack[KEEPER_STACK_SIZE + HELPER_STACK_SHARE] HELPER_BEFORE(0);
 
 	return clone(begin, stack + sizeof(stack),
 		     CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_PIDFD | SIGCHLD, argument,

@@ -94,20 +94,23 @@ static void populate(const void *first, const void *last, int advice)
 	madvise((void *)start, (uintptr_t)last + 1 - start, advice);
 }
 
+/* The variables, of which errno is one, and the stack, the end of which lies beside them. */
+static void populate_stack(void)
+{
+	uintptr_t variables = (uintptr_t)&errno;
+
+	populate((void *)(variables - PAGE), (void *)variables, MADV_POPULATE_WRITE);
+}
+
 void memory_populate_keeper(void)
 {
-	populate(&helper_message, &helper_message, MADV_POPULATE_WRITE);
+	populate_stack();
 }
 
 void memory_populate_holder(const void *go)
 {
-	uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
-	uintptr_t message = (uintptr_t)&helper_message;
-
-	/* the stack grows down from the first run's strings; that run's own ends at the message,
-	   with what is small in between: the order of helper.h */
 	populate(__executable_start, etext, MADV_POPULATE_READ);
-	populate((void *)(frame - PAGE), (void *)(frame + PAGE), MADV_POPULATE_WRITE);
-	populate((void *)(message - PAGE), &helper_message, MADV_POPULATE_WRITE);
+	populate_stack();
+	populate(&helper_message, &helper_message, MADV_POPULATE_WRITE);
 	populate(go, go, MADV_POPULATE_WRITE);
 }

@@ -114,14 +114,28 @@ static struct command_slot *take_slot(struct holder *holder)
 static struct run first_run HELPER_BEFORE(1);
 static bool first_run_is_taken;
 
+/* Another. */
+struct large_run {
+	struct run run;
+	_Alignas(16) char place[RUN_PLACE_SIZE];
+};
+
 static struct run *run_new(void)
 {
-	struct run *run = first_run_is_taken ? malloc(sizeof(*run)) : &first_run;
+	static _Alignas(4096) char first_place[RUN_PLACE_SIZE] HELPER_BEHIND(1);
+	struct large_run *large = NULL;
+	struct run *run = &first_run;
 
-	if (!run)
-		return NULL;
+	if (first_run_is_taken) {
+		large = malloc(sizeof(*large));
+		if (!large)
+			return NULL;
+		run = &large->run;
+	}
 	first_run_is_taken = true;
-	memset(&run->next, 0, sizeof(*run) - offsetof(struct run, next));
+	memset(run, 0, sizeof(*run));
+	run->stack_end = large ? large->place + sizeof(large->place) :
+				 first_place + sizeof(first_place);
 	run->socket = run->cgroup = -EBADF;
 	for (int i = 0; i < 2; i++)
 		run->pipes[i] = (struct run_pipe){ -EBADF, -EBADF };
@@ -168,7 +182,7 @@ static int launch(struct holder *holder, struct run *run, struct guest_error *er
 	if (!run->slot)
 		return error_make(err, errno, GUEST_STAGE_MEMORY, "slots");
 	run->command.slot = run->slot;
-	run->pid = command_start(&run->command, run->stack + sizeof(run->stack));
+	run->pid = command_start(&run->command, run->stack_end);
 	if (run->pid < 0)
 		return error_make(err, errno, GUEST_STAGE_FORK, "command");
 	run->next = holder->runs;

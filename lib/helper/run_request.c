@@ -45,13 +45,14 @@ static char *map_strings(const struct run_request *request, struct run *run,
 static char **make_room(struct run *run, size_t count, char **strings, size_t size)
 {
 	size_t vector = count * sizeof(char *), copied = run->mapped ? 0 : size;
-	char *room = run->room;
+	char *room;
 
-	if (vector + copied > sizeof(run->room)) {
+	if (vector + copied > RUN_STRINGS_SIZE)
 		room = run->strings = malloc(vector + copied);
-		if (!room)
-			return NULL;
-	}
+	else
+		room = run->stack_end -= (vector + copied + 15) & ~(size_t)15;
+	if (!room)
+		return NULL;
 	memset(room, 0, vector);
 	if (copied) {
 		memcpy(room + vector, *strings, copied);
