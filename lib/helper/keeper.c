@@ -24,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -211,43 +212,52 @@ static int keeper_setup(struct keeper *keeper, const struct wire_start *start, i
 	return undertaker_wait(keeper, err);
 }
 
-static pid_t clone_holder(const struct holder_plan *plan, struct guest_error *err)
+static int remedy(struct guest_error *err)
+{
+	if (err->code == -ENOSPC)
+		error_remedy(
+			err,
+			"raise sysctl user.max_user_namespaces, max_mnt_namespaces, max_net_namespaces...");
+	else if (err->code == -EMFILE)
+		error_remedy(err, "raise the hard limit RLIMIT_NOFILE");
+	return err->code;
+}
+
+static pid_t clone_holder(const struct holder_plan *plan, int *ret_pidfd, struct guest_error *err)
 {
 	const struct keeper *keeper = plan->keeper;
 	bool host_tree = plan->create->flags & WIRE_CREATE_HOST_TREE;
-	unsigned long flags =
-		CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | SIGCHLD;
+	unsigned long flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS |
+			      CLONE_NEWIPC | CLONE_PIDFD | SIGCHLD;
 	pid_t pid;
 
 	if (plan->create->flags & WIRE_CREATE_NET)
 		flags |= CLONE_NEWNET;
 	if (host_tree && setns(keeper->host_tree_ns, CLONE_NEWNS) < 0)
 		return error_make(err, errno, GUEST_STAGE_MOUNT_USER, "entering the host's tree");
-	pid = sys_clone(flags, NULL);
+	pid = sys_clone(flags, ret_pidfd);
 	if (pid == 0)
 		holder_main(plan);
 	if (pid > 0)
 		memory_populate_keeper();
 	else
 		error_make(err, errno, GUEST_STAGE_CLONE, "a guest's namespaces");
-	if (pid < 0 && err->code == -ENOSPC)
-		error_remedy(
-			err,
-			"raise sysctl user.max_user_namespaces, max_mnt_namespaces, max_net_namespaces...");
 	if (host_tree && setns(keeper->mount_ns, CLONE_NEWNS) < 0)
 		_exit(1); /* cannot go on with the host's tree in view */
-	return pid < 0 ? err->code : pid;
+	return pid < 0 ? remedy(err) : pid;
 }
 
 /* An fd of the new guest's mount namespace. The holder can be looked into only until its maps are
- * there. */
-static int open_mount_ns(const struct keeper *keeper, pid_t pid)
+ * there. By a path it takes longer, and procfs makes objects that stay. */
+static int open_mount_ns(const struct keeper *keeper, pid_t pid, int pidfd)
 {
+	int low = ioctl(pidfd, PIDFD_GET_MNT_NAMESPACE, 0), fd;
 	char path[32];
-	int low, fd;
 
-	snprintf(path, sizeof(path), "%d/ns/mnt", pid);
-	low = openat(keeper->proc, path, O_RDONLY | O_CLOEXEC);
+	if (low < 0 && errno != EMFILE) { /* before Linux 6.11 */
+		snprintf(path, sizeof(path), "%d/ns/mnt", pid);
+		low = openat(keeper->proc, path, O_RDONLY | O_CLOEXEC);
+	}
 	fd = low < 0 ? low : fcntl(low, F_DUPFD_CLOEXEC, keeper->guest_fds);
 	fd_close(&low);
 	return fd;
@@ -271,7 +281,7 @@ static void hand_over(struct keeper *keeper)
 }
 
 static int finish_holder(struct keeper *keeper, const struct wire_create *create, pid_t pid,
-			 struct guest_error *err)
+			 int pidfd, struct guest_error *err)
 {
 	struct keeper_guest *guest = guest_new();
 	int r;
@@ -280,13 +290,11 @@ static int finish_holder(struct keeper *keeper, const struct wire_create *create
 		return error_make(err, ENOMEM, GUEST_STAGE_MEMORY, "guest");
 	guest->pid = pid;
 	guest->number = keeper->created;
-	guest->mount_ns = open_mount_ns(keeper, pid);
+	guest->mount_ns = open_mount_ns(keeper, pid, pidfd);
 	if (guest->mount_ns < 0) {
 		error_make(err, errno, GUEST_STAGE_CLONE, "opening the guest's mount namespace");
 		guest_free(guest);
-		return err->sys_errno == EMFILE ?
-			       error_remedy(err, "raise the hard limit RLIMIT_NOFILE") :
-			       err->code;
+		return remedy(err);
 	}
 	guest->next = guests;
 	guests = guest;
@@ -323,13 +331,15 @@ static void create_guest(struct keeper *keeper, int *fds, size_t fds_count)
 		.trees = fds + WIRE_CREATE_SOCKETS,
 		.trees_count = fds_count - WIRE_CREATE_SOCKETS,
 	};
+	int pidfd = -EBADF;
 	pid_t pid;
 
 	if (keeper->held > 0 && many_fds(keeper, fds, fds_count))
 		hand_over(keeper);
-	pid = clone_holder(&plan, &err);
-	if (pid > 0 && finish_holder(keeper, &helper_message.create, pid, &err) < 0)
+	pid = clone_holder(&plan, &pidfd, &err);
+	if (pid > 0 && finish_holder(keeper, &helper_message.create, pid, pidfd, &err) < 0)
 		kill(pid, SIGKILL);
+	fd_close(&pidfd);
 	if (err.code < 0)
 		wire_send_failed(fds[0], &err);
 	wire_close_fds(fds, fds_count);
