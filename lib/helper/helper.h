@@ -175,7 +175,6 @@ struct holder_plan {
 	uint32_t number; /* from 1 on */
 	const struct wire_create *create;
 	int socket; /* the guest socket */
-	int idle;   /* the run socket for the first run */
 	int *trees; /* detached mounts that came with the request */
 	size_t trees_count;
 };
@@ -265,7 +264,7 @@ struct run {
 	struct command_slot own_slot;
 	bool killed;
 	bool keep_background;
-	bool keeps_socket; /* it becomes holder->idle again */
+	bool keeps_socket; /* it becomes holder->idle */
 	int cgroup;	   /* or -EBADF */
 	struct run_pipe pipes[2];
 	struct run_input input;
@@ -314,7 +313,7 @@ struct holder {
 	uint32_t runs_count;
 	struct run *quiet; /* the one that has not written yet, and still has its pipes here */
 	const struct guest_error *unfit; /* why no command may run; NULL: they may */
-	int idle; /* the run socket that the guest was made with, between two runs */
+	int idle; /* the run socket that is kept, between two runs; else -EBADF */
 };
 
 /* A WIRE_RUN and the fds that came with it, but for the run's socket. */

@@ -383,6 +383,7 @@ __attribute__((noreturn)) void holder_main(const struct holder_plan *plan)
 		.inheritable = plan->create->inheritable,
 		.limits = plan->create->limits,
 		.io = -EBADF,
+		.idle = -EBADF,
 		/* a change of ids would make our memory dumpable, and a core dump kills who shares
 		   it (before Linux 5.16) */
 		.may_share = command_may_share() && (plan->keeper->suid_dumpable == 0 ||
@@ -394,7 +395,6 @@ __attribute__((noreturn)) void holder_main(const struct holder_plan *plan)
 
 	memory_populate_holder(plan->keeper->go);
 	holder.socket = plan->socket;
-	holder.idle = plan->idle;
 	holder.host = plan->keeper->host;
 	if (setup(&holder, plan, &err) < 0)
 		helper_fail(holder.socket, &err);

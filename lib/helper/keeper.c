@@ -327,9 +327,8 @@ static void create_guest(struct keeper *keeper, int *fds, size_t fds_count)
 		.number = ++keeper->created,
 		.create = &helper_message.create,
 		.socket = fds[0],
-		.idle = fds[1],
-		.trees = fds + WIRE_CREATE_SOCKETS,
-		.trees_count = fds_count - WIRE_CREATE_SOCKETS,
+		.trees = fds + 1,
+		.trees_count = fds_count - 1,
 	};
 	int pidfd = -EBADF;
 	pid_t pid;
@@ -396,7 +395,7 @@ static bool serve(struct keeper *keeper)
 
 	r = wire_receive(keeper->control, &helper_message, sizeof(helper_message), fds, &fds_count,
 			 1);
-	if (r == WIRE_CREATE && fds_count >= WIRE_CREATE_SOCKETS &&
+	if (r == WIRE_CREATE && fds_count >= 1 &&
 	    helper_message.create.header.size >= sizeof(helper_message.create))
 		create_guest(keeper, fds, fds_count);
 	else if (r >= 0)

@@ -244,8 +244,10 @@ static void send_ended(struct holder *holder, struct run *run, struct wire_ended
 		    (ioctl(run->pipes[i].read, FIONREAD, &waiting) < 0 || waiting > 0))
 			count = read_ends(run, fds);
 	r = wire_send(run->socket, ended, sizeof(*ended), WIRE_ENDED, fds, count, 1);
-	if (r == 0 && run->keeps_socket)
+	if (r == 0 && run->keeps_socket) {
+		fd_close(&holder->idle); /* one that the host has given up */
 		holder->idle = fd_move(&run->socket);
+	}
 	if (r < 0 && count > 0) {
 		error_make(&err, -r, GUEST_STAGE_PIPE, "handing stdio over");
 		wire_send_failed(run->socket, &err);
@@ -265,7 +267,7 @@ void run_start(struct holder *holder, const struct wire_run *message, int *socke
 		wire_send_failed(*socket, &err);
 		fd_close(socket);
 	} else {
-		run->keeps_socket = socket == &holder->idle;
+		run->keeps_socket = message->flags & WIRE_RUN_KEEP_SOCKET;
 		run->socket = fd_move(socket);
 		if (start(holder, &request, run, &err) < 0) {
 			wire_send_failed(run->socket, &err);

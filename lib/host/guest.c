@@ -134,8 +134,6 @@ static int create_once(struct guest *guest, const struct guest_config *config,
 		return r;
 	r = request_add_socket(&request, &guest->socket, err);
 	if (r == 0)
-		r = request_add_socket(&request, &guest->idle, err);
-	if (r == 0)
 		r = fill_create(&request, config, guest, err);
 	if (r == 0) {
 		r = host_send(guest->keeper->control, &request, WIRE_CREATE,
@@ -148,7 +146,6 @@ static int create_once(struct guest *guest, const struct guest_config *config,
 		r = receive_ready(guest, err);
 	if (r < 0) {
 		fd_close(&guest->socket);
-		fd_close(&guest->idle);
 		limits_end(guest);
 		limits_free(guest);
 	}

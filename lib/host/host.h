@@ -201,6 +201,7 @@ struct guest {
 	struct keeper *keeper;
 	int socket;
 	int idle;   /* atomic: the run socket that is kept, between two runs; else -EBADF */
+	bool keeps; /* atomic: there is one, or a run that will leave it */
 	int pidfd;  /* of the holder */
 	int broken; /* atomic: a process of it is stuck in the kernel */
 	uint32_t uid;
@@ -398,7 +399,7 @@ struct pump {
 	struct guest *guest;
 	const struct guest_command *command;
 	int socket;
-	bool is_kept;  /* it is guest->idle */
+	bool is_kept;  /* it was, or will be, guest->idle */
 	int exec;      /* closes at the command's exec; -EBADF: not asked for */
 	int wake;      /* not owned: readable when `cancelled` has changed */
 	int cancelled; /* atomic */

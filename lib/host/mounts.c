@@ -75,7 +75,7 @@ static int add_source(struct request *request, struct wire_mount *wire,
 	r = request_add_fd(request, r, err);
 	if (r < 0)
 		return r;
-	wire->tree = r - WIRE_CREATE_SOCKETS;
+	wire->tree = r - 1; /* the guest socket comes before them */
 	return 0;
 }
 

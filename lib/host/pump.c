@@ -432,8 +432,12 @@ static void keep_socket(struct pump *pump)
 {
 	int socket = pump->socket;
 
-	if (!pump->over || !pump->is_kept)
+	if (!pump->is_kept)
 		return;
+	if (!pump->over) {
+		__atomic_store_n(&pump->guest->keeps, false, __ATOMIC_RELAXED);
+		return;
+	}
 	pump->socket = -EBADF; /* first: should we be forked now, one of the two has it */
 	__atomic_store_n(&pump->guest->idle, socket, __ATOMIC_RELEASE);
 }

@@ -180,8 +180,10 @@ static int add_exec_pipe(struct pump *pump, struct request *request, struct wire
 	return r < 0 ? r : 0;
 }
 
-/* The one that is kept; or while another run has that, a new one, the other end of which goes with
- * the request. Returns the socket to send that on. */
+/*
+ * The one that is kept; or a new one, the other end of which goes with the request: the first, which
+ * is kept from then on, or while another run has that. Returns the socket to send the request on.
+ */
 static int add_socket(struct pump *pump, struct request *request, struct guest_error *err)
 {
 	int r;
@@ -190,6 +192,7 @@ static int add_socket(struct pump *pump, struct request *request, struct guest_e
 	pump->is_kept = pump->socket >= 0;
 	if (pump->is_kept)
 		return pump->socket;
+	pump->is_kept = !__atomic_exchange_n(&pump->guest->keeps, true, __ATOMIC_RELAXED);
 	r = request_add_socket(request, &pump->socket, err);
 	return r < 0 ? r : pump->guest->socket;
 }
@@ -197,7 +200,7 @@ static int add_socket(struct pump *pump, struct request *request, struct guest_e
 static int fill_request(struct pump *pump, struct request *request, bool tell_exec,
 			struct guest_error *err)
 {
-	struct wire_run run = { 0 };
+	struct wire_run run = { .flags = pump->is_kept ? WIRE_RUN_KEEP_SOCKET : 0 };
 	int r = add_stdio(pump, request, &run, tell_exec, err);
 
 	if (r == 0)
@@ -230,7 +233,8 @@ int request_send_run(struct pump *pump, bool tell_exec, struct guest_error *err)
 		else if (r < 0)
 			error_make(err, -r, GUEST_STAGE_FORK, "talking to the guest");
 	}
-	pump->over = r < 0; /* then nothing has been sent */
+	/* nothing has been sent; of a new socket the holder knows nothing */
+	pump->over = r < 0 && socket == pump->socket;
 	request_clear(&request);
 	return r;
 }

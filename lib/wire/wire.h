@@ -8,7 +8,7 @@
  *   host to helper       START    what the keeper shall be, with its fds
  *   helper to host       KEEPER   the keeper's pidfd (and user namespace)
  *   keeper to host       READY or FAILED: the template is there, or why not
- *   host to keeper       CREATE   a holder to be, with its ends of a guest and a run socket
+ *   host to keeper       CREATE   a holder to be, with its end of a guest socket
  *   host to helper       JANITOR  instead of START: remove a group when the host is gone
  *
  * On a guest socket:
@@ -23,7 +23,7 @@
  *   host to holder       SIGNAL, KILL
  *   holder to host       KILLING  its group: the host may take off what slows that down
  *   holder to host       ENDED    the wait status and usage; everything it started is dead
- *   host to holder       RUN      the next, on the one that the guest was made with
+ *   host to holder       RUN      the next, on the one that is kept for it
  *
  * A run has a socket of its own, so that any number of threads run commands in one guest without a
  * lock and without reading each other's answers. The end of any socket means that the other side is
@@ -139,8 +139,6 @@ enum wire_create_flags {
 	WIRE_CREATE_COUNT_WRITTEN = 1 << 4,
 };
 
-#define WIRE_CREATE_SOCKETS 2 /* fds before those of the mounts */
-
 /* What the holder enforces itself, for want of a control group; 0: nothing. */
 struct wire_limits {
 	uint64_t memory_bytes, pids_max; /* sampled */
@@ -148,7 +146,7 @@ struct wire_limits {
 	uint64_t processes;		 /* RLIMIT_NPROC of commands that are started */
 };
 
-/* fds: the guest socket, the run socket for the first run, then the detached mounts */
+/* fds: the guest socket, then the detached mounts */
 struct wire_create {
 	struct wire_header header;
 	uint32_t flags;
@@ -171,6 +169,7 @@ enum wire_run_flags {
 	WIRE_RUN_EXEC = 1 << 6,
 	WIRE_RUN_KEEP_BACKGROUND = 1 << 7,
 	WIRE_RUN_STDIN_STREAM = 1 << 8, /* stdin comes by a socket, for the holder to pass on */
+	WIRE_RUN_KEEP_SOCKET = 1 << 9,	/* the run socket stays, for another run */
 };
 
 /* Limits of a command that its holder sets or enforces; 0: none. */
