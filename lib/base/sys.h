@@ -42,6 +42,17 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
+/*
+ * A guest's filter is the keeper's (confine.c), which lets the calls through that make a guest if
+ * they have this number, which nobody else knows, as their sixth argument: none of them has one.
+ */
+#ifdef __GLIBC__
+#define SYS_WORD 0UL /* the host program */
+#else
+extern uint64_t sys_word;
+#define SYS_WORD sys_word
+#endif
+
 static inline int sys_memfd_create(const char *name, unsigned int flags)
 {
 	return (int)syscall(SYS_memfd_create, name, flags);
@@ -65,16 +76,16 @@ static inline int sys_close_range(unsigned int first, unsigned int last, unsigne
 /* Fork-style: the child goes on from here on a copy of the stack. */
 static inline pid_t sys_clone3(struct clone_args *args)
 {
-	return (pid_t)syscall(SYS_clone3, args, sizeof(*args));
+	return (pid_t)syscall(SYS_clone3, args, sizeof(*args), 0UL, 0UL, 0UL, SYS_WORD);
 }
 
 /* The same with clone(2), which works where a filter answers clone3 with ENOSYS. */
 static inline pid_t sys_clone(unsigned long flags, int *pidfd)
 {
 #if defined(__s390__)
-	return (pid_t)syscall(SYS_clone, NULL, flags, pidfd, NULL, 0UL);
+	return (pid_t)syscall(SYS_clone, NULL, flags, pidfd, NULL, 0UL, SYS_WORD);
 #else
-	return (pid_t)syscall(SYS_clone, flags, NULL, pidfd, NULL, 0UL);
+	return (pid_t)syscall(SYS_clone, flags, NULL, pidfd, NULL, 0UL, SYS_WORD);
 #endif
 }
 
@@ -84,26 +95,42 @@ static inline int sys_execveat(int dir, const char *path, char *const argv[], ch
 	return (int)syscall(SYS_execveat, dir, path, argv, envp, flags);
 }
 
+static inline int sys_mount(const char *source, const char *target, const char *type,
+			    unsigned long flags, const void *data)
+{
+	return (int)syscall(SYS_mount, source, target, type, flags, data, SYS_WORD);
+}
+
+static inline int sys_umount2(const char *target, int flags)
+{
+	return (int)syscall(SYS_umount2, target, flags, 0UL, 0UL, 0UL, SYS_WORD);
+}
+
+static inline int sys_setns(int fd, int type)
+{
+	return (int)syscall(SYS_setns, fd, type, 0UL, 0UL, 0UL, SYS_WORD);
+}
+
 static inline int sys_pivot_root(const char *new_root, const char *put_old)
 {
-	return (int)syscall(SYS_pivot_root, new_root, put_old);
+	return (int)syscall(SYS_pivot_root, new_root, put_old, 0UL, 0UL, 0UL, SYS_WORD);
 }
 
 static inline int sys_open_tree(int dir, const char *path, unsigned int flags)
 {
-	return (int)syscall(SYS_open_tree, dir, path, flags);
+	return (int)syscall(SYS_open_tree, dir, path, flags, 0UL, 0UL, SYS_WORD);
 }
 
 static inline int sys_move_mount(int from, const char *from_path, int to, const char *to_path,
 				 unsigned int flags)
 {
-	return (int)syscall(SYS_move_mount, from, from_path, to, to_path, flags);
+	return (int)syscall(SYS_move_mount, from, from_path, to, to_path, flags, SYS_WORD);
 }
 
 static inline int sys_mount_setattr(int dir, const char *path, unsigned int flags,
 				    struct mount_attr *attr)
 {
-	return (int)syscall(SYS_mount_setattr, dir, path, flags, attr, sizeof(*attr));
+	return (int)syscall(SYS_mount_setattr, dir, path, flags, attr, sizeof(*attr), SYS_WORD);
 }
 
 static inline int sys_openat2(int dir, const char *path, uint64_t flags, uint64_t mode,

@@ -97,15 +97,14 @@ static void set_capabilities(const struct command *command)
 			fail(command, errno, GUEST_STAGE_CAPABILITIES, "ambient set");
 }
 
-/* What the holder may and its commands may not: leave the cgroup namespace, and clone3(2). */
+/* What the holder may and its commands may not: leave the cgroup namespace. */
 static void confine(const struct command *command)
 {
 	struct guest_error err = { .size = sizeof(err) };
-	bool marker = command->holder->capabilities >> CAP_SYS_ADMIN & 1;
 
-	if (!marker && !command->holder->has_clone3)
+	if (!(command->holder->capabilities >> CAP_SYS_ADMIN & 1))
 		return;
-	if (confine_seccomp(marker ? CONFINE_MARKER : CONFINE_CLONE3, &err) < 0)
+	if (confine_seccomp(CONFINE_MARKER, &err) < 0)
 		fail(command, err.sys_errno, GUEST_STAGE_SECCOMP, "command");
 }
 

@@ -148,7 +148,6 @@ int keeper_tree(struct keeper *keeper, const struct wire_start *start, int archi
 #define UNDERTAKER_KEEPS 16 /* at most, at once */
 
 int undertaker_start(struct keeper *keeper, struct guest_error *err);
-int undertaker_wait(const struct keeper *keeper, struct guest_error *err);
 
 /* Give it those of guests that live, by the guests' numbers. The fds stay the caller's. */
 int undertaker_keep(const struct keeper *keeper, const uint32_t *numbers, const int *fds,
@@ -304,7 +303,6 @@ struct holder {
 	uint64_t cpu_ended_ns; /* CPU time of commands that have ended, where that is watched */
 	uint32_t samples;
 	uint64_t memory; /* at the last look */
-	bool has_clone3; /* and its commands must not */
 	bool background; /* something that a command left running is there, and shall be */
 	bool paused;	 /* by SIGSTOP */
 	bool may_share;	 /* its memory with commands until their exec */
@@ -457,13 +455,18 @@ int confine_bounding_set(uint64_t keep, struct guest_error *err);
 
 enum confine_filter {
 	CONFINE_DEFAULT,
-	CONFINE_HOLDER,	 /* the default, but with clone3(2); its commands get CONFINE_CLONE3 */
-	CONFINE_CLONE3,	 /* besides that: no clone3(2) */
 	CONFINE_MINIMAL, /* only what keeps prlimit(2) off other processes */
 	CONFINE_MARKER,	 /* besides one of those: no other cgroup namespace */
 };
 
-/* no_new_privs and a seccomp filter. Async-signal-safe. */
+/*
+ * no_new_privs and a seccomp filter. Async-signal-safe.
+ *
+ * A filter takes the kernel long to make, and memory. So it is the keeper's, and what it forks has
+ * it, too; by sys_word (base/sys.h), which is drawn with the default one, keeper and holder make
+ * guests all the same. No guest can come to know it: nobody in there may look into a holder, and an
+ * exec leaves nothing of what a command had of it.
+ */
 int confine_seccomp(enum confine_filter filter, struct guest_error *err);
 
 /* --- step.c: what all of them do --- */

@@ -58,33 +58,6 @@ static int name_and_network(const struct holder_plan *plan, struct guest_error *
 	return plan->create->flags & WIRE_CREATE_NET ? bring_up_loopback(err) : 0;
 }
 
-/* What needs no ids, while the keeper writes our maps. */
-static int prepare(const struct holder_plan *plan, struct guest_error *err)
-{
-	int r = confine_core(err);
-
-	return r < 0 ? r : name_and_network(plan, err);
-}
-
-/*
- * What commands inherit is set once, here. The host need not wait for it, since none runs before it
- * is done: it takes the kernel long, and the filter has worked for the keeper's undertaker. Often
- * the host's thread has been woken on our CPU, and waits for that: it goes first.
- */
-static int finish(const struct holder_plan *plan, struct guest_error *err)
-{
-	int r;
-
-	(void)sched_yield();
-	r = confine_bounding_set(plan->create->capabilities, err);
-	if (r < 0)
-		return r;
-	return confine_seccomp(plan->create->flags & WIRE_CREATE_NO_SECCOMP ? CONFINE_MINIMAL :
-			       plan->create->flags & WIRE_CREATE_CGROUP	    ? CONFINE_HOLDER :
-									      CONFINE_DEFAULT,
-			       err);
-}
-
 static int open_fds(struct holder *holder, struct guest_error *err)
 {
 	sigset_t child;
@@ -114,7 +87,8 @@ static int setup(struct holder *holder, const struct holder_plan *plan, struct g
 	prctl(PR_SET_NAME, HOLDER_NAME);
 	if (plan->keeper->held > 0)
 		sys_close_range((unsigned int)plan->keeper->guest_fds, ~0U, 0);
-	r = prepare(plan, err);
+	/* what needs no ids, while the keeper writes our maps */
+	r = name_and_network(plan, err);
 	if (r < 0)
 		return r;
 	wait_for_go(plan);
@@ -124,6 +98,8 @@ static int setup(struct holder *holder, const struct holder_plan *plan, struct g
 	/* nobody may look into us from here on; the keeper has opened what it needs */
 	prctl(PR_SET_DUMPABLE, 0);
 	r = holder->proc = holder_tree(plan, err);
+	if (!(plan->create->flags & WIRE_CREATE_CGROUP)) /* for clone3(2) into those */
+		sys_word = 0;
 	close_keeper_fds(plan->keeper);
 	wire_close_fds(plan->trees, plan->trees_count);
 	return r < 0 ? r : open_fds(holder, err);
@@ -388,8 +364,6 @@ __attribute__((noreturn)) void holder_main(const struct holder_plan *plan)
 		   it (before Linux 5.16) */
 		.may_share = command_may_share() && (plan->keeper->suid_dumpable == 0 ||
 						     !(plan->create->uid | plan->create->gid)),
-		.has_clone3 = (plan->create->flags & WIRE_CREATE_CGROUP) &&
-			      !(plan->create->flags & WIRE_CREATE_NO_SECCOMP),
 	};
 	int self;
 
@@ -402,7 +376,10 @@ __attribute__((noreturn)) void holder_main(const struct holder_plan *plan)
 	if (self < 0 ||
 	    wire_send(holder.socket, &ready, sizeof(ready), WIRE_READY, &self, 1, 1) < 0)
 		_exit(1);
-	if (finish(plan, &err) < 0) {
+	/* the host's thread, which may have been woken on our CPU, goes first, and need not wait for
+	   this, since no command runs before it is done */
+	(void)sched_yield();
+	if (confine_bounding_set(plan->create->capabilities, &err) < 0) {
 		err.code = -ENOTRECOVERABLE; /* whatever it was; the message tells */
 		holder.unfit = &err;
 	}

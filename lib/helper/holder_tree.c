@@ -219,7 +219,7 @@ static int change_root(struct guest_error *err)
 {
 	if (sys_pivot_root(".", ".") < 0)
 		return error_make(err, errno, GUEST_STAGE_PIVOT_ROOT, "guest");
-	if (umount2(".", MNT_DETACH) < 0)
+	if (sys_umount2(".", MNT_DETACH) < 0)
 		return error_make(err, errno, GUEST_STAGE_PIVOT_ROOT, "detaching the old root");
 	return 0;
 }
@@ -231,7 +231,7 @@ static int change_root(struct guest_error *err)
  */
 static int cover_root(struct guest_error *err)
 {
-	if (mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0)
+	if (sys_mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0)
 		return error_make(err, errno, GUEST_STAGE_PIVOT_ROOT, "guest");
 	return 0;
 }

@@ -196,6 +196,12 @@ static int keeper_setup(struct keeper *keeper, const struct wire_start *start, i
 	if (r == 0)
 		r = leave_host_tree(keeper, err);
 	if (r == 0)
+		r = confine_core(err);
+	if (r == 0)
+		r = confine_seccomp(start->flags & WIRE_START_NO_SECCOMP ? CONFINE_MINIMAL :
+									   CONFINE_DEFAULT,
+				    err);
+	if (r == 0)
 		r = undertaker_start(keeper, err);
 	if (r == 0)
 		r = share_limits(keeper, err);
@@ -209,7 +215,7 @@ static int keeper_setup(struct keeper *keeper, const struct wire_start *start, i
 			  -1, 0);
 	if (keeper->go == MAP_FAILED)
 		return error_make(err, errno, GUEST_STAGE_MEMORY, "mmap");
-	return undertaker_wait(keeper, err);
+	return 0;
 }
 
 static int remedy(struct guest_error *err)
@@ -233,7 +239,7 @@ static pid_t clone_holder(const struct holder_plan *plan, int *ret_pidfd, struct
 
 	if (plan->create->flags & WIRE_CREATE_NET)
 		flags |= CLONE_NEWNET;
-	if (host_tree && setns(keeper->host_tree_ns, CLONE_NEWNS) < 0)
+	if (host_tree && sys_setns(keeper->host_tree_ns, CLONE_NEWNS) < 0)
 		return error_make(err, errno, GUEST_STAGE_MOUNT_USER, "entering the host's tree");
 	pid = sys_clone(flags, ret_pidfd);
 	if (pid == 0)
@@ -242,7 +248,7 @@ static pid_t clone_holder(const struct holder_plan *plan, int *ret_pidfd, struct
 		memory_populate_keeper();
 	else
 		error_make(err, errno, GUEST_STAGE_CLONE, "a guest's namespaces");
-	if (host_tree && setns(keeper->mount_ns, CLONE_NEWNS) < 0)
+	if (host_tree && sys_setns(keeper->mount_ns, CLONE_NEWNS) < 0)
 		_exit(1); /* cannot go on with the host's tree in view */
 	return pid < 0 ? remedy(err) : pid;
 }

@@ -3,10 +3,11 @@
  * Runs at build time: prints a seccomp filter as the initialisers of an array of struct
  * sock_filter.
  *
- *     seccomp_filter default|holder|clone3|minimal|marker
+ *     seccomp_filter default|minimal|marker
  *
  * The filter is a deny list that answers with an errno, never a kill, so that programs can do
- * without what they do not get. Every process of a guest has it, the holder too once it is set up.
+ * without what they do not get. Every process of a guest has it, and holder and keeper, too, who
+ * may make guests by their word (confine.c).
  *
  *   ENOSYS   foreign system call tables (i386, x32), what is newer than this list, and clone3,
  *            whose arguments a filter cannot read: C libraries fall back on clone
@@ -34,6 +35,8 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "helper/filter.h"
 
 /* The last system call that this list was checked against: map_shadow_stack, Linux 6.7. */
 #define NEWEST_SYSCALL 453
@@ -96,19 +99,12 @@ static const char *const denied[] = {
 	"clock_adjtime",
 	"clock_adjtime64",
 	"adjtimex",
-	/* mounts and namespaces: a guest's are made by its holder */
-	"mount",
+	/* mounts and namespaces: a guest's are made by its holder, in other ways */
 	"umount",
-	"umount2",
-	"pivot_root",
-	"move_mount",
-	"open_tree",
 	"fsopen",
 	"fsconfig",
 	"fsmount",
 	"fspick",
-	"mount_setattr",
-	"setns",
 	"open_by_handle_at",
 	"fanotify_init",
 	/* large parts of the kernel that are often broken, or count against the host's user */
@@ -123,6 +119,12 @@ static const char *const denied[] = {
 	"migrate_pages",
 	"process_madvise",
 	"name_to_handle_at",
+};
+
+/* Who knows the word may, as its sixth argument. */
+static const char *const denied_without_word[] = {
+	"mount",     "umount2",	      "pivot_root", "move_mount",
+	"open_tree", "mount_setattr", "setns",
 };
 
 /* Kept where nobody looks for it, or of a quota that is the whole host's. */
@@ -219,6 +221,11 @@ static void hide_no_memory(scmp_filter_ctx context)
 
 static void fill_default(scmp_filter_ctx context)
 {
+	const struct scmp_arg_cmp no_word = SCMP_A5(SCMP_CMP_NE, FILTER_WORD);
+
+	for (size_t i = 0; i < sizeof(denied_without_word) / sizeof(denied_without_word[0]); i++)
+		deny(context, denied_without_word[i], EPERM, 1, no_word);
+	deny(context, "clone3", ENOSYS, 1, no_word);
 	for (size_t i = 0; i < sizeof(denied) / sizeof(denied[0]); i++)
 		deny_always(context, denied[i], EPERM);
 	for (size_t i = 0; i < sizeof(denied_ioctls) / sizeof(denied_ioctls[0]); i++)
@@ -294,16 +301,17 @@ static void print_newest_check(void)
 		(struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS));
 }
 
-/*
- * Before it, too: any of these bits in the first argument. With libseccomp each would be a rule of
- * its own, and the kernel keeps a copy of the program for each guest: in 2 KB, if it has no more
- * than 256 instructions.
- */
+/* Before it, too: any of these bits in the first argument, without the word. With libseccomp each
+ * would be a rule of its own. */
 static void print_bits_check(unsigned int number, uint32_t bits)
 {
 	const struct sock_filter check[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 3),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 7),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[5])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)FILTER_WORD, 0, 2),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[5]) + 4),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(FILTER_WORD >> 32), 3, 0),
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
 		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, bits, 0, 1),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
@@ -352,12 +360,9 @@ int main(int argc, char **argv)
 	seccomp_attr_set(context, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 	if (strcmp(kind, "marker") == 0)
 		fill_marker(context);
-	else if (strcmp(kind, "clone3") != 0)
+	else
 		fill_minimal(context);
-	/* a holder that puts its commands into control groups needs it, and takes it from them */
-	if (strcmp(kind, "default") == 0 || strcmp(kind, "clone3") == 0)
-		deny_always(context, "clone3", ENOSYS);
-	if (strcmp(kind, "default") == 0 || strcmp(kind, "holder") == 0) {
+	if (strcmp(kind, "default") == 0) {
 		fill_default(context);
 		print_newest_check();
 		print_bits_check(SYS_clone, NAMESPACES);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/sys.h"
 #include "helper/helper.h"
 
 union helper_message helper_message HELPER_BEHIND(2);
@@ -25,7 +26,7 @@ void helper_divide_limit(int resource, unsigned int divisor)
 int helper_mount(const char *source, const char *target, const char *type, unsigned long flags,
 		 const char *data, int stage, struct guest_error *err)
 {
-	if (mount(source, target, type, flags, data) == 0)
+	if (sys_mount(source, target, type, flags, data) == 0)
 		return 0;
 	return error_make(err, errno, stage, "%s on %s",
 			  type	 ? type :

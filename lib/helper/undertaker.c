@@ -60,10 +60,8 @@ static void close_kept(uint32_t number)
 		}
 }
 
-/* It is the first that gets the filter, which holders need not wait for any more. */
 __attribute__((noreturn)) static void undertake(int socket)
 {
-	struct guest_error err = { .size = sizeof(err) };
 	struct undertaker_message message;
 	int fds[WIRE_FDS_MAX], r;
 	size_t count;
@@ -72,10 +70,6 @@ __attribute__((noreturn)) static void undertake(int socket)
 	if (dup2(socket, HELPER_CONTROL_FD) < 0)
 		_exit(1);
 	sys_close_range(HELPER_CONTROL_FD + 1, ~0U, 0);
-	if (confine_seccomp(CONFINE_DEFAULT, &err) < 0)
-		helper_fail(HELPER_CONTROL_FD, &err);
-	if (wire_send_plain(HELPER_CONTROL_FD, WIRE_READY) < 0)
-		_exit(1);
 	for (;;) {
 		count = 0;
 		r = wire_receive(HELPER_CONTROL_FD, &message, sizeof(message), fds, &count, 0);
@@ -105,19 +99,6 @@ int undertaker_start(struct keeper *keeper, struct guest_error *err)
 	close(sockets[1]);
 	keeper->undertaker = sockets[0];
 	return 0;
-}
-
-int undertaker_wait(const struct keeper *keeper, struct guest_error *err)
-{
-	struct wire_failed answer;
-	int fds[WIRE_FDS_MAX], r;
-	size_t count = 0;
-
-	r = wire_receive(keeper->undertaker, &answer, sizeof(answer), fds, &count, 0);
-	wire_close_fds(fds, count);
-	if (r == WIRE_FAILED)
-		return error_take(err, &answer.error);
-	return r == WIRE_READY ? 0 : error_text(err, EIO, GUEST_STAGE_HELPER, "undertaker");
 }
 
 int undertaker_keep(const struct keeper *keeper, const uint32_t *numbers, const int *fds,

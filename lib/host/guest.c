@@ -92,7 +92,6 @@ static int fill_create(struct request *request, const struct guest_config *confi
 		values.resolv_conf = (uint32_t)r;
 	}
 	values.flags = (host_network ? 0 : WIRE_CREATE_NET) |
-		       (config->flags & GUEST_NO_SECCOMP ? WIRE_CREATE_NO_SECCOMP : 0) |
 		       (guest->limits.dir >= 0 ? WIRE_CREATE_CGROUP : 0) |
 		       (config->budget_written_bytes ? WIRE_CREATE_COUNT_WRITTEN : 0) |
 		       ((struct wire_create *)request->bytes)->flags;
@@ -161,7 +160,8 @@ static int create(struct guest *guest, const struct guest_config *config, struct
 
 	r = host_rootfs_open(&rootfs, config, err);
 	if (r == 0)
-		r = keeper_get(&guest->keeper, &rootfs, &wish, err);
+		r = keeper_get(&guest->keeper, &rootfs, &wish, !(config->flags & GUEST_NO_SECCOMP),
+			       err);
 	host_rootfs_close(&rootfs);
 	if (r < 0)
 		return r;

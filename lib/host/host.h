@@ -123,6 +123,7 @@ void group_forget(struct group_tree *group);
 struct keeper {
 	struct keeper *next;
 	struct host_rootfs rootfs; /* the fd is closed once it is unpacked */
+	bool seccomp;
 	uint32_t template_source;  /* GUEST_TEMPLATE_* */
 	struct cache_entry cache;  /* GUEST_TEMPLATE_CACHED, _FILLED: its lock, while we use it */
 	struct guest_error cache_error; /* GUEST_TEMPLATE_NO_CACHE: why */
@@ -143,10 +144,10 @@ struct keeper {
 /*
  * The keeper for a rootfs: a running one, or a new one, which takes as long as the unpacking. The
  * caller is then one of its users. `rootfs` is not taken over. `wish`: what its control groups
- * shall be able to.
+ * shall be able to. `seccomp`: its guests have the default filter.
  */
 int keeper_get(struct keeper **ret_keeper, struct host_rootfs *rootfs,
-	       const struct group_wish *wish, struct guest_error *err);
+	       const struct group_wish *wish, bool seccomp, struct guest_error *err);
 
 /* No longer use it. It goes on, for later guests, unless it was retired. */
 void keeper_put(struct keeper *keeper);

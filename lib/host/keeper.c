@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * The registry of this process's keepers, one for each rootfs in use. After a fork the child sees
+ * The registry of this process's keepers, one for each rootfs and filter in use. After a fork the child sees
  * that the registry is not its own and begins an empty one; the parent's keepers are left alone.
  */
 #include <errno.h>
@@ -148,6 +148,7 @@ static int send_start(struct keeper *keeper, uint32_t kind, int directory, struc
 		r = add_archive(&request, rootfs, err);
 	if (r >= 0) {
 		start = (struct wire_start *)request.bytes;
+		start->flags = keeper->seccomp ? 0 : WIRE_START_NO_SECCOMP;
 		start->rootfs = kind;
 		start->rootfs_bytes = rootfs->bytes;
 		start->rootfs_inodes = rootfs->inodes;
@@ -248,7 +249,8 @@ static void keeper_free(struct keeper *keeper)
 	free(keeper);
 }
 
-static struct keeper *keeper_new(struct host_rootfs *rootfs, const struct group_wish *wish)
+static struct keeper *keeper_new(struct host_rootfs *rootfs, const struct group_wish *wish,
+				 bool seccomp)
 {
 	struct keeper *keeper = calloc(1, sizeof(*keeper));
 
@@ -259,6 +261,7 @@ static struct keeper *keeper_new(struct host_rootfs *rootfs, const struct group_
 	keeper->rootfs = *rootfs;
 	rootfs->fd = -EBADF;
 	rootfs->cache = NULL;
+	keeper->seccomp = seccomp;
 	keeper->cache.cache = keeper->cache.fd = keeper->cache.tree = -EBADF;
 	keeper->state = KEEPER_STARTING;
 	keeper->control = keeper->pidfd = keeper->user_ns = -EBADF;
@@ -270,7 +273,7 @@ static int empty_as_guest(int directory)
 {
 	struct host_rootfs none = { .fd = -EBADF };
 	const struct group_wish wish = { .wanted = false };
-	struct keeper *remover = keeper_new(&none, &wish);
+	struct keeper *remover = keeper_new(&none, &wish, true);
 	struct guest_error err = { .size = sizeof(err) };
 	int r;
 
@@ -348,12 +351,14 @@ static bool same_string(const char *a, const char *b)
 
 /* The first that is usable or will be. */
 static struct keeper *registry_find(const struct registry *registry,
-				    const struct host_rootfs *rootfs, const char *parent)
+				    const struct host_rootfs *rootfs, const char *parent,
+				    bool seccomp)
 {
 	struct keeper *keeper = registry->keepers;
 
 	while (keeper &&
-	       (keeper->state > KEEPER_READY || !host_rootfs_same(&keeper->rootfs, rootfs) ||
+	       (keeper->state > KEEPER_READY || keeper->seccomp != seccomp ||
+		!host_rootfs_same(&keeper->rootfs, rootfs) ||
 		!same_string(keeper->group.parent, parent)))
 		keeper = keeper->next;
 	return keeper;
@@ -377,7 +382,7 @@ static struct keeper *unlink_unused(struct registry *registry, struct keeper *ke
 }
 
 int keeper_get(struct keeper **ret_keeper, struct host_rootfs *rootfs,
-	       const struct group_wish *wish, struct guest_error *err)
+	       const struct group_wish *wish, bool seccomp, struct guest_error *err)
 {
 	struct registry *registry = registry_get();
 	struct keeper *keeper;
@@ -386,7 +391,7 @@ int keeper_get(struct keeper **ret_keeper, struct host_rootfs *rootfs,
 	if (!registry)
 		return error_make(err, ENOMEM, GUEST_STAGE_MEMORY, "registry");
 	pthread_mutex_lock(&registry->lock);
-	keeper = registry_find(registry, rootfs, wish->parent);
+	keeper = registry_find(registry, rootfs, wish->parent, seccomp);
 	if (keeper) {
 		keeper->users++;
 		while (keeper->state == KEEPER_STARTING)
@@ -396,7 +401,7 @@ int keeper_get(struct keeper **ret_keeper, struct host_rootfs *rootfs,
 			r = err->code;
 		}
 	} else {
-		keeper = keeper_new(rootfs, wish);
+		keeper = keeper_new(rootfs, wish, seccomp);
 		if (!keeper) {
 			pthread_mutex_unlock(&registry->lock);
 			return error_make(err, ENOMEM, GUEST_STAGE_MEMORY, "keeper");

@@ -79,12 +79,17 @@ enum wire_rootfs {
 	WIRE_ROOTFS_REMOVE = 3,
 };
 
+enum wire_start_flags {
+	WIRE_START_NO_SECCOMP = 1 << 0, /* for guests with the least filter only */
+};
+
 /*
  * fds: the host's pidfd; the directory, where there is one; the archive and the unpacker's
  * executable, where there is one
  */
 struct wire_start {
 	struct wire_header header;
+	uint32_t flags;			      /* enum wire_start_flags */
 	uint32_t rootfs;		      /* enum wire_rootfs */
 	uint32_t rootfs_string;		      /* the directory's absolute path */
 	uint64_t rootfs_device, rootfs_inode; /* and what must be found there */
@@ -134,9 +139,8 @@ struct wire_mount {
 enum wire_create_flags {
 	WIRE_CREATE_NET = 1 << 0,	/* a network namespace of its own */
 	WIRE_CREATE_HOST_TREE = 1 << 1, /* binds by path: needs the host's tree */
-	WIRE_CREATE_NO_SECCOMP = 1 << 2,
-	WIRE_CREATE_CGROUP = 1 << 3, /* commands come with control groups */
-	WIRE_CREATE_COUNT_WRITTEN = 1 << 4,
+	WIRE_CREATE_CGROUP = 1 << 2, /* commands come with control groups */
+	WIRE_CREATE_COUNT_WRITTEN = 1 << 3,
 };
 
 /* What the holder enforces itself, for want of a control group; 0: nothing. */
