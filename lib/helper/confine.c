@@ -95,5 +95,7 @@ int confine_seccomp(enum confine_filter filter, struct guest_error *err)
 		return error_make(err, errno, GUEST_STAGE_SECCOMP, "no_new_privs");
 	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &programs[filter]) < 0)
 		return error_make(err, errno, GUEST_STAGE_SECCOMP, "installing the filter");
+	if (filter == CONFINE_DEFAULT)
+		explicit_bzero(copy, sizeof(copy)); /* holders have a copy of our stack */
 	return 0;
 }

@@ -26,6 +26,7 @@ static const char *const refused[] = {
 	"mounts",      "mknod",		"devices",	   "setns",	  "syscalls",	"abi32",      "proc_leaks",
 	"fds",	       "inherited_fds", "exe",		   "privileges",  "network",	"keys",	      "trace_exit",
 	"own_world",   "leave_root",	"pipe_lock",	   "host_quotas", "core",
+	"word",
 };
 
 #define REFUSED_COUNT ((int)(sizeof(refused) / sizeof(refused[0])))
@@ -77,7 +78,7 @@ START_TEST(attack_is_refused_to_all_capabilities)
 	config.capabilities = "all=ep";
 	must_all_be_refused(ARGV("ptrace_init", "proc_init_files", "signal_init", "namespaces", "markers", "mounts",
 				 "devices", "setns", "syscalls", "abi32", "mknod", "keys", "trace_exit", "pipe_lock",
-				 "host_quotas", "core"),
+				 "host_quotas", "core", "word"),
 			    &config);
 }
 END_TEST
