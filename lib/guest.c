@@ -13,9 +13,9 @@
  *         |
  *     launcher      the helper as exec'd: makes the keeper, writes its id maps, exits: the host
  *         |         has no child
- *     keeper        one for each host process and rootfs, PID 1 of its own user, mount and PID
- *         |         namespaces: with it ends every guest. Holds the unpacked rootfs (the template)
- *         |         and clones holders
+ *     keeper        one for each host process, rootfs and kind of filter, PID 1 of its own user,
+ *         |         mount and PID namespaces: with it ends every guest. Holds the unpacked rootfs
+ *         |         (the template), confines itself by the filter, and clones holders
  *         |-- unpack      short-lived: unpacks the archive, confined to the template's tmpfs
  *         |-- undertaker  closes the mount namespaces of dead guests, which takes milliseconds;
  *         |               keeps those of the living but for the newest
@@ -23,8 +23,7 @@
  *               |         network namespaces: an overlay of a capped tmpfs over the template.
  *               |         Starts commands, reaps, and samples what no control group limits
  *               '-- command   one for each guest_run(): own session, cgroup namespace and (where
- *                             guests have limits) control group, capabilities dropped,
- *                             no_new_privs, seccomp, execve
+ *                             guests have limits) control group, capabilities dropped, execve
  *     janitor       outside the keeper's control groups, where there are any: removes them when
  *                   the host is gone
  *

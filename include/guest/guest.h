@@ -135,7 +135,8 @@ enum {
 /* guest_config.flags */
 enum {
 	/* no filter but for prlimit(2) of others, keyctl(2), PTRACE_O_TRACEEXIT, splice(2) and
-	 * sendfile(2), and io_uring: see guest(7) */
+	 * sendfile(2), and io_uring: see guest(7). Such guests share an unpacked rootfs with each
+	 * other only */
 	GUEST_NO_SECCOMP = 1 << 0,
 	GUEST_BEST_EFFORT =
 		1 << 1,	       /* a limit that nothing here can enforce is dropped, not refused */

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
- * The keeper: PID 1 of its own PID namespace, one for each host process and rootfs. It builds the
- * tree that guests share (keeper_tree.c), then makes a holder for each CREATE on the control
- * socket. It ends, and with it all guests, when the host does: that is seen by the host's pidfd,
- * since the socket's end never comes while a forked copy of the host still has it.
+ * The keeper: PID 1 of its own PID namespace, one for each host process, rootfs and kind of filter.
+ * It builds the tree that guests share (keeper_tree.c), then makes a holder for each CREATE on the
+ * control socket. It ends, and with it all guests, when the host does: that is seen by the host's
+ * pidfd, since the socket's end never comes while a forked copy of the host still has it.
  *
  * It has two mount namespaces. In its own there is nothing of the host, so that a guest's start
  * does not depend on the host's mount table. Where binds have to be made by path (a host that is

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * The registry of this process's keepers, one for each rootfs and filter in use. After a fork the child sees
- * that the registry is not its own and begins an empty one; the parent's keepers are left alone.
+ * The registry of this process's keepers, one for each rootfs in use with and without the filter.
+ * After a fork the child sees that the registry is not its own and begins an empty one; the
+ * parent's keepers are left alone.
  */
 #include <errno.h>
 #include <fcntl.h>
