@@ -49,9 +49,6 @@ int __wrap_host_launch(int *ret_pidfd, pid_t *ret_pid, struct guest_error *err)
 	return sockets[0];
 }
 
-/* The other end of the run socket that a guest is made with. */
-static int first_run = -EBADF;
-
 /* Does a run come with a socket of its own, before what its flags tell of? */
 static bool has_socket(const struct request *request)
 {
@@ -62,9 +59,20 @@ static bool has_socket(const struct request *request)
 	return request->fds_count > (size_t)__builtin_popcount(flags);
 }
 
+/* On a socket that an earlier run has left, the other end of which is closed: a new pair takes its place. */
+static void answer_on_kept(int socket, const struct request *request)
+{
+	int sockets[2];
+
+	ASSERT(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) == 0);
+	ASSERT(dup3(sockets[0], socket, O_CLOEXEC) == socket);
+	close(sockets[0]);
+	peer_answer(sockets[1], request, WIRE_RUN);
+	close(sockets[1]);
+}
+
 int __wrap_host_send(int socket, struct request *request, enum wire_type type, uint64_t deadline)
 {
-	(void)socket;
 	(void)deadline;
 	ASSERT(request->size <= WIRE_MAX && (request->fds_count > 0 || type == WIRE_RUN));
 	if (type == WIRE_START) {
@@ -72,23 +80,16 @@ int __wrap_host_send(int socket, struct request *request, enum wire_type type, u
 		shutdown(control, SHUT_WR);
 		return 0;
 	}
-	if (type == WIRE_CREATE) {
-		fd_close(&first_run);
-		first_run = fcntl(request->fds[1], F_DUPFD_CLOEXEC, 3);
-	}
-	if (type == WIRE_RUN && !has_socket(request)) {
-		peer_answer(first_run, request, type);
-		shutdown(first_run, SHUT_WR); /* others are closed with the request */
-	} else {
-		peer_answer(request->fds[0], request, type);
-	}
+	if (type == WIRE_RUN && !has_socket(request))
+		answer_on_kept(socket, request);
+	else
+		peer_answer(request->fds[0], request, type); /* closed with the request */
 	return 0;
 }
 
 void peer_close(void)
 {
 	fd_close(&control);
-	fd_close(&first_run);
 }
 
 int __wrap_group_get(struct keeper *keeper, const struct group_wish *wish, struct guest_error *err)
