@@ -233,8 +233,8 @@ int request_send_run(struct pump *pump, bool tell_exec, struct guest_error *err)
 		else if (r < 0)
 			error_make(err, -r, GUEST_STAGE_FORK, "talking to the guest");
 	}
-	/* nothing has been sent; of a new socket the holder knows nothing */
-	pump->over = r < 0 && socket == pump->socket;
+	/* nothing has been sent: a socket that is kept, and has not ended, is for the next */
+	pump->over = r < 0 && r != -EPIPE && socket == pump->socket;
 	request_clear(&request);
 	return r;
 }

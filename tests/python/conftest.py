@@ -39,7 +39,9 @@ def works():
 
 @pytest.fixture(scope="module")
 def guest(works):
+    """One for all tests of a module. A first command was run: its socket stays for the next."""
     with libguest.Guest() as guest:
+        guest.run(["true"])
         yield guest
 
 
