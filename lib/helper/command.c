@@ -118,6 +118,9 @@ static void set_credentials(const struct command *command)
 		if (syscall(SYS_setresgid, holder->gid, holder->gid, holder->gid) < 0 ||
 		    syscall(SYS_setresuid, holder->uid, holder->uid, holder->uid) < 0)
 			fail(command, errno, GUEST_STAGE_CREDENTIALS, "uid and gid");
+		/* which it is now where sysctl fs.suid_dumpable is 1, with what is in the holder's
+		   memory */
+		prctl(PR_SET_DUMPABLE, 0);
 	}
 	set_capabilities(command);
 }
@@ -308,7 +311,9 @@ pid_t command_start(struct command *command, void *stack_end)
 		pid = start_in_cgroup(command);
 	else
 		pid = sys_clone(CLONE_NEWCGROUP | SIGCHLD, NULL);
-	if (pid == 0)
+	if (pid == 0) {
+		sys_word = 0;
 		command_exec(command);
+	}
 	return pid;
 }

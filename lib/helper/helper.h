@@ -464,8 +464,8 @@ enum confine_filter {
  *
  * A filter takes the kernel long to make, and memory. So it is the keeper's, and what it forks has
  * it, too; by sys_word (base/sys.h), which is drawn with the default one, keeper and holder make
- * guests all the same. No guest can come to know it: nobody in there may look into a holder, and an
- * exec leaves nothing of what a command had of it.
+ * guests all the same. No guest comes to know it: nobody in there may look into a holder or what it
+ * forks, and an exec leaves nothing of that.
  */
 int confine_seccomp(enum confine_filter filter, struct guest_error *err);
 

@@ -121,12 +121,6 @@ static const char *const denied[] = {
 	"name_to_handle_at",
 };
 
-/* Who knows the word may, as its sixth argument. */
-static const char *const denied_without_word[] = {
-	"mount",     "umount2",	      "pivot_root", "move_mount",
-	"open_tree", "mount_setattr", "setns",
-};
-
 /* Kept where nobody looks for it, or of a quota that is the whole host's. */
 static const char *const absent[] = { "memfd_secret", "io_setup" };
 
@@ -139,10 +133,30 @@ static const int denied_options[] = {
 	SO_ATTACH_REUSEPORT_EBPF,
 };
 
-/* In clone, the low byte is the exit signal. CLONE_NEWTIME exists for unshare only. */
 #define NAMESPACES                                                                                 \
 	(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS)
-#define TIME_NAMESPACE 0x80
+#define TIME_NAMESPACE 0x80 /* of unshare only: in clone it is of the exit signal */
+
+/* Who knows the word may, by a sixth argument. Others may not if any of these bits is in the first
+ * one; 0: never. */
+static const struct {
+	unsigned int number;
+	uint32_t bits;
+	int errnum;
+} guarded[] = {
+	{ SYS_clone, NAMESPACES, EPERM },
+	/* memory is looked for among the fds of each process: no thread has others */
+	{ SYS_unshare, NAMESPACES | TIME_NAMESPACE | CLONE_FILES, EPERM },
+	{ SYS_mount, 0, EPERM },
+	{ SYS_umount2, 0, EPERM },
+	{ SYS_pivot_root, 0, EPERM },
+	{ SYS_move_mount, 0, EPERM },
+	{ SYS_open_tree, 0, EPERM },
+	{ SYS_mount_setattr, 0, EPERM },
+	{ SYS_setns, 0, EPERM },
+	{ SYS_clone3, 0, ENOSYS },
+};
+#define GUARDED (sizeof(guarded) / sizeof(guarded[0]))
 
 /* Putting characters into a terminal that the host shares with the guest. */
 static const uint64_t denied_ioctls[] = { TIOCSTI, TIOCLINUX };
@@ -221,11 +235,6 @@ static void hide_no_memory(scmp_filter_ctx context)
 
 static void fill_default(scmp_filter_ctx context)
 {
-	const struct scmp_arg_cmp no_word = SCMP_A5(SCMP_CMP_NE, FILTER_WORD);
-
-	for (size_t i = 0; i < sizeof(denied_without_word) / sizeof(denied_without_word[0]); i++)
-		deny(context, denied_without_word[i], EPERM, 1, no_word);
-	deny(context, "clone3", ENOSYS, 1, no_word);
 	for (size_t i = 0; i < sizeof(denied) / sizeof(denied[0]); i++)
 		deny_always(context, denied[i], EPERM);
 	for (size_t i = 0; i < sizeof(denied_ioctls) / sizeof(denied_ioctls[0]); i++)
@@ -301,24 +310,36 @@ static void print_newest_check(void)
 		(struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS));
 }
 
-/* Before it, too: any of these bits in the first argument, without the word. With libseccomp each
- * would be a rule of its own. */
-static void print_bits_check(unsigned int number, uint32_t bits)
+/*
+ * Before it, too, what libseccomp cannot say: the word, in one comparison, so that the time it takes
+ * tells nothing of its halves; and any of several bits. The system call's number is loaded already.
+ */
+static void print_guards(void)
 {
-	const struct sock_filter check[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 7),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[5])),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)FILTER_WORD, 0, 2),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[5]) + 4),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(FILTER_WORD >> 32), 3, 0),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
-		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, bits, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-	};
+	const uint32_t low = offsetof(struct seccomp_data, args[5]), high = low + sizeof(uint32_t);
 
-	for (size_t i = 0; i < sizeof(check) / sizeof(check[0]); i++)
-		print_instruction(check[i]);
+	for (size_t i = 0; i < GUARDED; i++) {
+		enum { SIZE = 11, MATCH = 7, BITS = 9 };
+		const uint8_t rest = (uint8_t)(SIZE * (GUARDED - i)); /* from this one on */
+		const struct sock_filter guard[SIZE] = {
+			BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, guarded[i].number, 0, SIZE - 1),
+			BPF_STMT(BPF_LD | BPF_W | BPF_ABS, low),
+			BPF_STMT(BPF_ALU | BPF_XOR | BPF_K, (uint32_t)FILTER_WORD),
+			BPF_STMT(BPF_MISC | BPF_TAX, 0),
+			BPF_STMT(BPF_LD | BPF_W | BPF_ABS, high),
+			BPF_STMT(BPF_ALU | BPF_XOR | BPF_K, (uint32_t)(FILTER_WORD >> 32)),
+			BPF_STMT(BPF_ALU | BPF_OR | BPF_X, 0),
+			[MATCH] = BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, rest - MATCH - 1, 0),
+			BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
+			[BITS] = BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, guarded[i].bits, 0,
+					  guarded[i].bits ? rest - BITS - 1 : 0),
+			BPF_STMT(BPF_RET | BPF_K,
+				 SECCOMP_RET_ERRNO | (uint32_t)guarded[i].errnum),
+		};
+
+		for (size_t k = 0; k < SIZE; k++)
+			print_instruction(guard[k]);
+	}
 }
 
 static int print_filter(scmp_filter_ctx context)
@@ -365,9 +386,7 @@ int main(int argc, char **argv)
 	if (strcmp(kind, "default") == 0) {
 		fill_default(context);
 		print_newest_check();
-		print_bits_check(SYS_clone, NAMESPACES);
-		/* memory is looked for among the fds of each process: no thread has others */
-		print_bits_check(SYS_unshare, NAMESPACES | TIME_NAMESPACE | CLONE_FILES);
+		print_guards();
 	}
 	failed |= print_filter(context);
 	seccomp_release(context);

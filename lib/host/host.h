@@ -401,6 +401,7 @@ struct pump {
 	const struct guest_command *command;
 	int socket;
 	bool is_kept;  /* it was, or will be, guest->idle */
+	bool is_shut;  /* it is of no use for another run */
 	int exec;      /* closes at the command's exec; -EBADF: not asked for */
 	int wake;      /* not owned: readable when `cancelled` has changed */
 	int cancelled; /* atomic */

@@ -38,8 +38,10 @@ static void kill_run(struct pump *pump, uint32_t cause, int failure)
 	pump->failure = failure;
 	pump->deadline = sys_now_ns() + patience(pump->guest);
 	/* this end is a kill, too, and takes no memory */
-	if (wire_send_plain(pump->socket, WIRE_KILL) < 0)
+	if (wire_send_plain(pump->socket, WIRE_KILL) < 0) {
 		shutdown(pump->socket, SHUT_WR);
+		pump->is_shut = true;
+	}
 }
 
 /* The same, and nobody wants more output: on_output is not called again. */
@@ -434,8 +436,10 @@ static void keep_socket(struct pump *pump)
 
 	if (!pump->is_kept)
 		return;
-	if (!pump->over) {
-		__atomic_store_n(&pump->guest->keeps, false, __ATOMIC_RELAXED);
+	if (!pump->over || pump->is_shut) {
+		/* first, so that the holder cannot keep it beside that of the run which is next */
+		shutdown(pump->socket, SHUT_RDWR);
+		__atomic_store_n(&pump->guest->keeps, false, __ATOMIC_RELEASE);
 		return;
 	}
 	pump->socket = -EBADF; /* first: should we be forked now, one of the two has it */

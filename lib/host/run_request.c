@@ -192,7 +192,7 @@ static int add_socket(struct pump *pump, struct request *request, struct guest_e
 	pump->is_kept = pump->socket >= 0;
 	if (pump->is_kept)
 		return pump->socket;
-	pump->is_kept = !__atomic_exchange_n(&pump->guest->keeps, true, __ATOMIC_RELAXED);
+	pump->is_kept = !__atomic_exchange_n(&pump->guest->keeps, true, __ATOMIC_ACQUIRE);
 	r = request_add_socket(request, &pump->socket, err);
 	return r < 0 ? r : pump->guest->socket;
 }
