@@ -74,10 +74,10 @@ static int copy_default(struct sock_filter *copy)
 	return 0;
 }
 
-#define PROGRAM(array, program)                                                                    \
-	{                                                                                          \
-		.len = sizeof(array) / sizeof((array)[0]),                                         \
-		.filter = (struct sock_filter *)(program)                                          \
+#define PROGRAM(array, program)                            \
+	{                                                  \
+		.len = sizeof(array) / sizeof((array)[0]), \
+		.filter = (struct sock_filter *)(program)  \
 	}
 
 int confine_seccomp(enum confine_filter filter, struct guest_error *err)

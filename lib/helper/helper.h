@@ -19,9 +19,9 @@
 #define HELPER_CONTROL_FD 3 /* where the launcher finds the control socket */
 
 /*
- * A fork pays for each page that it writes with a fault and a copy, for as long as it lives. So what
- * all of them write lies on three pages, and what is large between and around these: the linker
- * sorts these sections by name, and no variable's begins with a digit.
+ * A fork pays for each page that it writes with a fault and a copy, for as long as it lives. So
+ * what all of them write lies on three pages, and what is large between and around these: the
+ * linker sorts these sections by name, and no variable's begins with a digit.
  *
  *     the stack, which grows down from the middle of a page
  *     and variables, which have the rest of that
@@ -53,7 +53,8 @@ void memory_keep_from_forks(void *block);
 /* What the keeper writes after it has forked. */
 void memory_populate_keeper(void);
 
-/* The program, its stack and variables, the first command's place, and the keeper's word to go on. */
+/* The program, its stack and variables, the first command's place, and the keeper's sign to go on.
+ */
 void memory_populate_holder(const void *go);
 
 /* --- idmap.c: which ids a keeper gets --- */

@@ -376,8 +376,8 @@ __attribute__((noreturn)) void holder_main(const struct holder_plan *plan)
 	if (self < 0 ||
 	    wire_send(holder.socket, &ready, sizeof(ready), WIRE_READY, &self, 1, 1) < 0)
 		_exit(1);
-	/* the host's thread, which may have been woken on our CPU, goes first, and need not wait for
-	   this, since no command runs before it is done */
+	/* the host's thread, which may have been woken on our CPU, goes first, and need not wait
+	   for this, since no command runs before it is done */
 	(void)sched_yield();
 	if (confine_bounding_set(plan->create->capabilities, &err) < 0) {
 		err.code = -ENOTRECOVERABLE; /* whatever it was; the message tells */

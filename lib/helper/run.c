@@ -134,8 +134,8 @@ static struct run *run_new(void)
 	}
 	first_run_is_taken = true;
 	memset(run, 0, sizeof(*run));
-	run->stack_end = large ? large->place + sizeof(large->place) :
-				 first_place + sizeof(first_place);
+	run->stack_end =
+		large ? large->place + sizeof(large->place) : first_place + sizeof(first_place);
 	run->socket = run->cgroup = -EBADF;
 	for (int i = 0; i < 2; i++)
 		run->pipes[i] = (struct run_pipe){ -EBADF, -EBADF };

@@ -133,7 +133,7 @@ static const int denied_options[] = {
 	SO_ATTACH_REUSEPORT_EBPF,
 };
 
-#define NAMESPACES                                                                                 \
+#define NAMESPACES \
 	(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS)
 #define TIME_NAMESPACE 0x80 /* of unshare only: in clone it is of the exit signal */
 
@@ -311,8 +311,9 @@ static void print_newest_check(void)
 }
 
 /*
- * Before it, too, what libseccomp cannot say: the word, in one comparison, so that the time it takes
- * tells nothing of its halves; and any of several bits. The system call's number is loaded already.
+ * Before it, too, what libseccomp cannot say: the word, in one comparison, so that the time it
+ * takes tells nothing of its halves; and any of several bits. The system call's number is loaded
+ * already.
  */
 static void print_guards(void)
 {
@@ -333,8 +334,7 @@ static void print_guards(void)
 			BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
 			[BITS] = BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, guarded[i].bits, 0,
 					  guarded[i].bits ? rest - BITS - 1 : 0),
-			BPF_STMT(BPF_RET | BPF_K,
-				 SECCOMP_RET_ERRNO | (uint32_t)guarded[i].errnum),
+			BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (uint32_t)guarded[i].errnum),
 		};
 
 		for (size_t k = 0; k < SIZE; k++)

@@ -124,8 +124,8 @@ struct keeper {
 	struct keeper *next;
 	struct host_rootfs rootfs; /* the fd is closed once it is unpacked */
 	bool seccomp;
-	uint32_t template_source;  /* GUEST_TEMPLATE_* */
-	struct cache_entry cache;  /* GUEST_TEMPLATE_CACHED, _FILLED: its lock, while we use it */
+	uint32_t template_source; /* GUEST_TEMPLATE_* */
+	struct cache_entry cache; /* GUEST_TEMPLATE_CACHED, _FILLED: its lock, while we use it */
 	struct guest_error cache_error; /* GUEST_TEMPLATE_NO_CACHE: why */
 	int state;			/* enum keeper_state */
 	unsigned int users;		/* guests, and threads that are making one */

@@ -357,10 +357,9 @@ static struct keeper *registry_find(const struct registry *registry,
 {
 	struct keeper *keeper = registry->keepers;
 
-	while (keeper &&
-	       (keeper->state > KEEPER_READY || keeper->seccomp != seccomp ||
-		!host_rootfs_same(&keeper->rootfs, rootfs) ||
-		!same_string(keeper->group.parent, parent)))
+	while (keeper && (keeper->state > KEEPER_READY || keeper->seccomp != seccomp ||
+			  !host_rootfs_same(&keeper->rootfs, rootfs) ||
+			  !same_string(keeper->group.parent, parent)))
 		keeper = keeper->next;
 	return keeper;
 }

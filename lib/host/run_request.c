@@ -181,8 +181,9 @@ static int add_exec_pipe(struct pump *pump, struct request *request, struct wire
 }
 
 /*
- * The one that is kept; or a new one, the other end of which goes with the request: the first, which
- * is kept from then on, or while another run has that. Returns the socket to send the request on.
+ * The one that is kept; or a new one, the other end of which goes with the request: the first,
+ * which is kept from then on, or while another run has that. Returns the socket to send the request
+ * on.
  */
 static int add_socket(struct pump *pump, struct request *request, struct guest_error *err)
 {

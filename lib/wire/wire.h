@@ -139,7 +139,7 @@ struct wire_mount {
 enum wire_create_flags {
 	WIRE_CREATE_NET = 1 << 0,	/* a network namespace of its own */
 	WIRE_CREATE_HOST_TREE = 1 << 1, /* binds by path: needs the host's tree */
-	WIRE_CREATE_CGROUP = 1 << 2, /* commands come with control groups */
+	WIRE_CREATE_CGROUP = 1 << 2,	/* commands come with control groups */
 	WIRE_CREATE_COUNT_WRITTEN = 1 << 3,
 };
 
