@@ -50,11 +50,11 @@ extern union helper_message {
 /* A block of malloc(3)'s that no fork shall have, nor page tables for it. */
 void memory_keep_from_forks(void *block);
 
-/* What the keeper writes after it has forked. */
-void memory_populate_keeper(void);
+/* The variables and the stack, the end of which lies beside them: all that the keeper writes after
+ * it has forked. */
+void memory_populate_stack(void);
 
-/* The program, its stack and variables, the first command's place, and the keeper's sign to go on.
- */
+/* These, the program, the first command's place, and the keeper's sign to go on. */
 void memory_populate_holder(const void *go);
 
 /* --- idmap.c: which ids a keeper gets --- */

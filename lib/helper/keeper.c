@@ -245,7 +245,7 @@ static pid_t clone_holder(const struct holder_plan *plan, int *ret_pidfd, struct
 	if (pid == 0)
 		holder_main(plan);
 	if (pid > 0)
-		memory_populate_keeper();
+		memory_populate_stack();
 	else
 		error_make(err, errno, GUEST_STAGE_CLONE, "a guest's namespaces");
 	if (host_tree && sys_setns(keeper->mount_ns, CLONE_NEWNS) < 0)

@@ -94,23 +94,17 @@ static void populate(const void *first, const void *last, int advice)
 	madvise((void *)start, (uintptr_t)last + 1 - start, advice);
 }
 
-/* The variables, of which errno is one, and the stack, the end of which lies beside them. */
-static void populate_stack(void)
+void memory_populate_stack(void)
 {
-	uintptr_t variables = (uintptr_t)&errno;
+	uintptr_t variables = (uintptr_t)&errno; /* of which it is one */
 
 	populate((void *)(variables - PAGE), (void *)variables, MADV_POPULATE_WRITE);
-}
-
-void memory_populate_keeper(void)
-{
-	populate_stack();
 }
 
 void memory_populate_holder(const void *go)
 {
 	populate(__executable_start, etext, MADV_POPULATE_READ);
-	populate_stack();
+	memory_populate_stack();
 	populate(&helper_message, &helper_message, MADV_POPULATE_WRITE);
 	populate(go, go, MADV_POPULATE_WRITE);
 }
